@@ -17,17 +17,22 @@
 namespace fettle::otlp {
 
 struct DecodeLimits {
-  std::uint32_t nesting_max = 64;          // of AnyValue; deeper is kInvalidArgument
-  std::uint32_t attributes_max = 128;      // in one list; further ones are cut and counted as dropped
-  std::uint32_t string_bytes_max = 256 * 1024;  // longer strings are cut at a character border; counted
-  std::uint32_t items_max = 1'000'000;     // spans, records or points in one request; more is kTooLarge
+  std::uint32_t nesting_max = 64;      // of AnyValue, at most 256; deeper is kInvalidArgument
+  std::uint32_t attributes_max = 128;  // in one list; further ones are cut and counted as dropped
+  // Longer strings are cut at a character border, longer bytes values at the limit; both are counted.
+  std::uint32_t string_bytes_max = 256 * 1024;
+  // Spans, records or points in one request, and events, links and exemplars together; more is kTooLarge. Attributes
+  // and nested values may be 8 times as many.
+  std::uint32_t items_max = 1'000'000;
 };
 
+// `out` is emptied first and left empty on failure. Strings are left as sent, ill-formed UTF-8 too: see repair_utf8 in
+// otlp/strings.h. What a repeated field overwrites is not looked into.
 Result<void> decode_protobuf(std::string_view body, const DecodeLimits& limits, Traces& out);
 Result<void> decode_protobuf(std::string_view body, const DecodeLimits& limits, Logs& out);
 Result<void> decode_protobuf(std::string_view body, const DecodeLimits& limits, Metrics& out);
 
-// `body` must be followed by at least 64 readable bytes (simdjson reads past the end): JsonBody sees to it.
+// The strings of a request decoded from JSON live in its own arena: it does not depend on `body`.
 Result<void> decode_json(std::string_view body, const DecodeLimits& limits, Traces& out);
 Result<void> decode_json(std::string_view body, const DecodeLimits& limits, Logs& out);
 Result<void> decode_json(std::string_view body, const DecodeLimits& limits, Metrics& out);

@@ -54,10 +54,19 @@ struct Attribute {
   Value value;
 };
 
+// In development upstream: kept, and nothing depends on it. The keys name attributes of the resource that holds it.
+struct EntityRef {
+  std::string_view schema_url;
+  std::string_view type;
+  Range id_keys;           // of `values`, strings
+  Range description_keys;  // of `values`, strings
+};
+
 struct Resource {
   Range attributes;
   std::uint32_t dropped_attributes_count = 0;
   std::string_view schema_url;
+  Range entity_refs;
 };
 
 struct Scope {
@@ -76,8 +85,8 @@ struct Event {
 };
 
 struct Link {
-  std::string_view trace_id;  // raw bytes
-  std::string_view span_id;
+  std::string_view trace_id;  // 16 raw bytes, or empty: an invalid id only loses the association
+  std::string_view span_id;   // 8 raw bytes, or empty
   std::string_view trace_state;
   Range attributes;
   std::uint32_t dropped_attributes_count = 0;
@@ -85,10 +94,10 @@ struct Link {
 };
 
 struct Span {
-  std::uint32_t resource = 0;  // index into resources
-  std::uint32_t scope = 0;     // index into scopes
-  std::string_view trace_id;   // 16 raw bytes
-  std::string_view span_id;    // 8 raw bytes
+  std::uint32_t resource = 0;       // index into resources
+  std::uint32_t scope = 0;          // index into scopes
+  std::string_view trace_id;        // 16 raw bytes
+  std::string_view span_id;         // 8 raw bytes
   std::string_view parent_span_id;  // 8 raw bytes or empty
   std::string_view trace_state;
   std::string_view name;
@@ -224,11 +233,13 @@ struct Common {
   std::vector<Scope> scopes;
   std::vector<Attribute> attributes;
   std::vector<Value> values;
+  std::vector<EntityRef> entity_refs;
   // Strings that are not in the request's bytes: unescaped, repaired or masked ones. A deque keeps their addresses.
   std::deque<std::string> arena;
   Rejections rejections;
-  std::int64_t duplicate_attributes = 0;   // keys that came twice in one list; the last won
-  std::int64_t truncated_attributes = 0;   // attributes cut at a limit; also in the item's dropped count
+  std::int64_t duplicate_attributes = 0;  // keys that came twice in one list; the last won
+  std::int64_t truncated_attributes = 0;  // attributes cut at a limit; also in the item's dropped count
+  std::int64_t truncated_strings = 0;     // strings and bytes values cut at a limit
 
   std::string_view keep(std::string text) { return arena.emplace_back(std::move(text)); }
 };
