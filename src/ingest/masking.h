@@ -1,0 +1,33 @@
+// Redaction over a whole decoded request, in place: every string that would be stored is looked at, in one scan.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "ingest/attribute_keys.h"
+#include "otlp/model.h"
+#include "redact/redactor.h"
+
+namespace fettle::ingest {
+
+// Keeps its memory between requests. One thread at a time.
+class Masking {
+ public:
+  explicit Masking(std::shared_ptr<const redact::Redactor> redactor);
+  ~Masking();
+
+  // `infos` speaks of request.attributes. Adds to the counts by rule.
+  void apply(otlp::Traces& request, const std::vector<const KeyInfo*>& infos, redact::RuleCounts& counts);
+  void apply(otlp::Logs& request, const std::vector<const KeyInfo*>& infos, redact::RuleCounts& counts);
+  void apply(otlp::Metrics& request, const std::vector<const KeyInfo*>& infos, redact::RuleCounts& counts);
+
+ private:
+  template <class Request>
+  void apply_to(Request& request, const std::vector<const KeyInfo*>& infos, redact::RuleCounts& counts);
+  struct Work;
+  std::shared_ptr<const redact::Redactor> redactor_;
+  std::unique_ptr<Work> work_;
+};
+
+}  // namespace fettle::ingest
