@@ -24,7 +24,7 @@
 //                                            close ◀── kLinger ◀── linger ───────┘
 //
 // close() leads from every state to kClosed. What holds:
-//   - At most one read into input_, one into the body's space and one write are under way, each with its flag.
+//   - At most one read, into input_ or into the body's space, and one write are under way, each with its flag.
 //   - While a request is handled or its answer streamed, a read into input_ stays under way: its end tells that the
 //     client has gone. Bytes that come meanwhile belong to the next request and wait. (A client that fills the buffer
 //     with requests ahead of time is noticed to be gone only when it is written to.)
@@ -80,7 +80,7 @@ void Connection::start() {
 }
 
 void Connection::drain() {
-  if (state_ == State::kIdle || state_ == State::kHeader) close();
+  if (!is_busy()) close();
 }
 
 void Connection::close() {
@@ -107,7 +107,8 @@ void Connection::cut() {
 // ---- reading
 
 void Connection::read_more() {
-  if (reading_ || peer_done_ || state_ == State::kClosed) return;
+  // One read at a time: of two waiting for the same socket, its end would be told to the first alone.
+  if (reading_ || reading_body_ || peer_done_ || state_ == State::kClosed) return;
   const std::span<char> room = input_.prepare();
   if (room.empty()) return;
   reading_ = true;
@@ -214,7 +215,10 @@ void Connection::begin_request(std::string_view header) {
 
   const Headers& headers = request_.headers;
   if (headers.has("Transfer-Encoding")) {
-    if (http_1_0_) return refuse(Refusal::kMalformed, 400, "HTTP/1.0 has no Transfer-Encoding");
+    // Two framings at once are how requests are smuggled past a proxy that believes the other one.
+    if (http_1_0_ || headers.has("Content-Length")) {
+      return refuse(Refusal::kMalformed, 400, "Transfer-Encoding goes with HTTP/1.1 and without Content-Length");
+    }
     const std::string_view coding = headers.get("Transfer-Encoding");
     if (headers.count("Transfer-Encoding") != 1 || coding.contains(',') || !lists_token(coding, "chunked")) {
       input_unread_ = true;
@@ -310,11 +314,17 @@ void Connection::read_body_to_memory() {
   socket_.async_read_some(asio::buffer(space.data(), space.size()),
                           [self = shared_from_this()](const boost::system::error_code& error, std::size_t count) {
                             self->reading_body_ = false;
-                            if (self->state_ != State::kBody) return;
-                            if (error) return self->close();
-                            self->body_.commit(count);
-                            self->read_body();
+                            self->on_body_read(error, count);
                           });
+}
+
+void Connection::on_body_read(const boost::system::error_code& error, std::size_t count) {
+  if (state_ == State::kClosed) return;
+  if (error == asio::error::eof) return on_peer_done();
+  if (error) return close();
+  if (state_ != State::kBody) return advance();  // refused meanwhile: nobody wants the bytes
+  body_.commit(count);
+  read_body();
 }
 
 void Connection::read_body_to_file() {

@@ -78,7 +78,9 @@ class Connection final : public Exchange::Carrier, public std::enable_shared_fro
   ~Connection() override;
 
   void start();
-  // No further request is taken: closes at once unless one is being read or answered.
+  // True from a whole header to the end of the answer.
+  bool is_busy() const { return state_ != State::kIdle && state_ != State::kHeader && state_ != State::kClosed; }
+  // No further request is taken: closes at once unless busy.
   void drain();
   // Ends the connection whatever it does. Who waits for it is told.
   void close();
@@ -94,6 +96,7 @@ class Connection final : public Exchange::Carrier, public std::enable_shared_fro
   // Reading.
   void read_more();
   void on_read(const boost::system::error_code& error, std::size_t count);
+  void on_body_read(const boost::system::error_code& error, std::size_t count);
   void on_peer_done();
   void advance();
   void parse_header();

@@ -252,16 +252,17 @@ void Server::Impl::stop(std::chrono::milliseconds deadline) {
     }
   });
   on_every_connection([](Connection& connection) { connection.drain(); });
-  std::size_t cut = 0;
   {
     MutexLock lock(mutex);
     const auto until = steady_clock::now() + deadline;
     while (open != 0 && steady_clock::now() < until) closed.wait_for(lock, until - steady_clock::now());
-    cut = open;
   }
-  if (cut != 0) {
-    log::warning("http_connections_cut", {{"count", cut}});
-    on_every_connection([](Connection& connection) { connection.close(); });
+  std::atomic<std::size_t> cut = 0;
+  on_every_connection([&cut](Connection& connection) {
+    if (connection.is_busy()) ++cut;
+    connection.close();
+  });
+  {
     MutexLock lock(mutex);
     while (open != 0) closed.wait(lock);
   }
@@ -269,6 +270,7 @@ void Server::Impl::stop(std::chrono::milliseconds deadline) {
   for (auto& thread : io) thread->context.stop();
   threads.clear();
   listeners.clear();
+  if (cut != 0) log::warning("http_requests_cut", {{"count", cut.load()}});
 }
 
 Server::Server(ServerOptions options, metrics::Registry& metrics) : impl_(std::make_unique<Impl>(options, metrics)) {}
