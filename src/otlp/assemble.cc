@@ -148,7 +148,7 @@ Range Assembler::close(std::size_t first, std::uint32_t cut, std::uint32_t& drop
 Range Assembler::close_map(std::size_t first) {
   out_.duplicate_attributes += unique_keys_.apply(out_.attributes, first);
   check_size();
-  return {static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(out_.attributes.size() - first)};
+  return since(out_.attributes, first);
 }
 
 std::string_view Assembler::cut(std::string_view text, bool at_character) {
@@ -273,6 +273,7 @@ Error error_of(const DecodeError& error, std::string_view body) {
   if (error.at != nullptr && up_to(body.data(), error.at) && up_to(error.at, body.data() + body.size())) {
     return {error.code, fmt::format("in {} at byte {}: {}", error.where, error.at - body.data(), error.what)};
   }
+  if (error.field != nullptr) return {error.code, fmt::format("in {}.{}: {}", error.where, error.field, error.what)};
   return {error.code, fmt::format("in {}: {}", error.where, error.what)};
 }
 

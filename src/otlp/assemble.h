@@ -15,9 +15,10 @@ namespace fettle::otlp {
 // Ends a decode. Thrown inside the room, turned into an Error at its border.
 struct DecodeError {
   ErrorCode code;
-  const char* where;         // the message that was being read
-  const char* what;          // what is wrong with it; never payload
-  const char* at = nullptr;  // in the request's bytes, when known
+  const char* where;            // the message that was being read
+  const char* what;             // what is wrong with it; never payload
+  const char* at = nullptr;     // in the request's bytes, when known
+  const char* field = nullptr;  // one of the names we know, when known
 };
 
 // Makes the keys of one list unique. Built for lists of some dozens of keys, which it checks without clearing or
@@ -134,6 +135,62 @@ std::string_view valid_id(std::string_view id) {
 constexpr UnixNanos to_nanos(std::uint64_t time) {
   constexpr auto kMax = static_cast<std::uint64_t>(INT64_MAX);
   return static_cast<UnixNanos>(time < kMax ? time : kMax);
+}
+
+// The data points of a metrics request: what they share while they are read, and how refused ones are taken back.
+class PointAssembler {
+ public:
+  PointAssembler(Assembler& assembler, Metrics& out) : assembler_(assembler), out_(out) {}
+
+  struct Mark {
+    Assembler::Mark common;
+    std::size_t integers, doubles, exemplars;
+  };
+
+  // `refused` is why no point of the metric can be kept, or nullptr.
+  void begin_metric(std::uint32_t index, const char* refused) {
+    metric_ = index;
+    refused_ = refused;
+  }
+  Mark begin() {
+    assembler_.count_item();
+    return {assembler_.mark(), out_.integers.size(), out_.doubles.size(), out_.exemplars.size()};
+  }
+  // Keeps the last of `points` unless there is a reason against it.
+  template <class Point>
+  void end(std::vector<Point>& points, const Mark& mark, const char* reason) {
+    if (refused_ != nullptr) reason = refused_;
+    if (reason == nullptr) {
+      points.back().metric = metric_;
+      ++kept_;
+      return;
+    }
+    out_.rejections.add(reason);
+    points.pop_back();
+    out_.integers.resize(mark.integers);
+    out_.doubles.resize(mark.doubles);
+    out_.exemplars.resize(mark.exemplars);
+    assembler_.rewind(mark.common);
+  }
+  std::size_t kept() const { return kept_; }
+
+  template <class T>
+  void add(std::vector<T>& numbers, T number) {
+    assembler_.check_numbers(numbers.size());
+    numbers.push_back(number);
+  }
+
+ private:
+  Assembler& assembler_;
+  Metrics& out_;
+  std::uint32_t metric_ = 0;
+  const char* refused_ = nullptr;
+  std::size_t kept_ = 0;
+};
+
+template <class T>
+Range since(const std::vector<T>& all, std::size_t first) {
+  return {static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(all.size() - first)};
 }
 
 // Why an item must be refused, as one short sentence, or nullptr. They also put right what need not be refused: ids

@@ -266,8 +266,7 @@ class Envelope {
       }
     }
     resource.attributes = values_.close(first, cut, resource.dropped_attributes_count);
-    resource.entity_refs = {static_cast<std::uint32_t>(first_ref),
-                            static_cast<std::uint32_t>(common_.entity_refs.size() - first_ref)};
+    resource.entity_refs = since(common_.entity_refs, first_ref);
   }
 
   void read_entity(std::string_view bytes) {
@@ -297,7 +296,7 @@ class Envelope {
       values_.assembler.check_size();
       common_.values.push_back(Value::of_string(values_.assembler.string(reader.bytes())));
     }
-    return {static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(common_.values.size() - first)};
+    return since(common_.values, first);
   }
 
   void read_scope(std::string_view bytes, Scope& scope) {
@@ -365,8 +364,8 @@ class SpanReader {
     span.attributes = values_.close(first, cut, span.dropped_attributes_count);
     for (const std::string_view event : events_) read_event(event);
     for (const std::string_view link : links_) read_link(link);
-    span.events = {static_cast<std::uint32_t>(first_event), static_cast<std::uint32_t>(events_.size())};
-    span.links = {static_cast<std::uint32_t>(first_link), static_cast<std::uint32_t>(links_.size())};
+    span.events = since(out_.events, first_event);
+    span.links = since(out_.links, first_link);
     if (const char* reason = judge(span)) {
       out_.rejections.add(reason);
       out_.spans.pop_back();
@@ -476,7 +475,7 @@ class LogReader {
 
 class MetricReader {
  public:
-  MetricReader(ValueReader& values, Metrics& out) : values_(values), out_(out) {}
+  MetricReader(ValueReader& values, Metrics& out) : values_(values), out_(out), points_(values.assembler, out) {}
 
   std::size_t size() const { return out_.metrics.size(); }
 
@@ -511,7 +510,7 @@ class MetricReader {
     }
     std::uint32_t dropped = 0;
     metric.metadata = values_.close(first, cut, dropped);
-    const std::size_t before = points_;
+    const std::size_t kept = points_.kept();
     switch (member) {
       case tag(5, kLength): read_data(data, metric, MetricType::kGauge); break;
       case tag(7, kLength): read_data(data, metric, MetricType::kSum); break;
@@ -520,24 +519,23 @@ class MetricReader {
       case tag(11, kLength): read_data(data, metric, MetricType::kSummary); break;
       default: break;
     }
-    if (points_ == before) {
+    if (points_.kept() == kept) {
       out_.metrics.pop_back();
       values_.assembler.rewind(mark);
     }
   }
 
  private:
-  // What points have in common while they are read.
-  struct PointState {
-    Assembler::Mark mark;
-    std::size_t first, integers, doubles, exemplars;
+  // An attribute list while it is read.
+  struct List {
+    std::size_t first;
     std::uint32_t cut = 0;
-    std::uint32_t dropped = 0;
+    std::uint32_t dropped = 0;  // points and exemplars have no field for it
   };
 
   void read_data(std::string_view data, Metric& metric, MetricType type) {
     metric.type = type;
-    refused_ = nullptr;
+    const char* refused = nullptr;
     if (type == MetricType::kSum || type == MetricType::kHistogram || type == MetricType::kExponentialHistogram) {
       // The temporality usually comes after the points that it decides on.
       std::int32_t temporality = 0;
@@ -551,16 +549,16 @@ class MetricReader {
           reader.skip();
         }
       }
-      refused_ = judge_temporality(temporality);
+      refused = judge_temporality(temporality);
       metric.temporality = static_cast<Temporality>(temporality);
     }
+    points_.begin_metric(index_, refused);
     Reader reader(data, "metric data");
     while (reader.next()) {
       if (reader.tag() != tag(1, kLength)) {
         reader.skip();
         continue;
       }
-      values_.assembler.count_item();
       switch (type) {
         case MetricType::kGauge:
         case MetricType::kSum: read_number(reader.bytes()); break;
@@ -571,41 +569,20 @@ class MetricReader {
     }
   }
 
-  PointState begin() {
-    exemplars_.clear();
-    return {values_.assembler.mark(), out_.attributes.size(), out_.integers.size(), out_.doubles.size(),
-            out_.exemplars.size()};
-  }
-
   template <class Point>
-  void close_lists(Point& point, PointState& state) {
-    point.metric = index_;
-    point.attributes = values_.close(state.first, state.cut, state.dropped);
+  void close_lists(Point& point, List& attributes) {
+    point.attributes = values_.close(attributes.first, attributes.cut, attributes.dropped);
     if constexpr (requires { point.exemplars; }) {
+      const std::size_t first = out_.exemplars.size();
       for (const std::string_view exemplar : exemplars_) read_exemplar(exemplar);
-      point.exemplars = {static_cast<std::uint32_t>(state.exemplars),
-                         static_cast<std::uint32_t>(out_.exemplars.size() - state.exemplars)};
+      exemplars_.clear();
+      point.exemplars = since(out_.exemplars, first);
     }
-  }
-
-  // Keeps the point unless there is a reason against it.
-  template <class Point>
-  void end(std::vector<Point>& points, const PointState& state, const char* reason) {
-    if (refused_ != nullptr) reason = refused_;
-    if (reason == nullptr) {
-      ++points_;
-      return;
-    }
-    out_.rejections.add(reason);
-    points.pop_back();
-    out_.exemplars.resize(state.exemplars);
-    out_.integers.resize(state.integers);
-    out_.doubles.resize(state.doubles);
-    values_.assembler.rewind(state.mark);
   }
 
   void read_number(std::string_view bytes) {
-    PointState state = begin();
+    const PointAssembler::Mark mark = points_.begin();
+    List attributes{out_.attributes.size()};
     bool has_value = false;
     NumberPoint& point = out_.number_points.emplace_back();
     Reader reader(bytes, "NumberDataPoint");
@@ -626,17 +603,18 @@ class MetricReader {
           point.is_int = true;
           has_value = true;
           break;
-        case tag(7, kLength): values_.attribute(reader, state.first, state.cut); break;
+        case tag(7, kLength): values_.attribute(reader, attributes.first, attributes.cut); break;
         case tag(8, kVarint): point.flags = static_cast<std::uint32_t>(reader.varint()); break;
         default: reader.skip();
       }
     }
-    close_lists(point, state);
-    end(out_.number_points, state, judge(point, has_value));
+    close_lists(point, attributes);
+    points_.end(out_.number_points, mark, judge(point, has_value));
   }
 
   void read_histogram(std::string_view bytes) {
-    PointState state = begin();
+    const PointAssembler::Mark mark = points_.begin();
+    List attributes{out_.attributes.size()};
     HistogramPoint& point = out_.histogram_points.emplace_back();
     Reader reader(bytes, "HistogramDataPoint");
     while (reader.next()) {
@@ -645,33 +623,34 @@ class MetricReader {
         case tag(3, kFixed64): point.time = to_nanos(reader.fixed64()); break;
         case tag(4, kFixed64): point.count = reader.fixed64(); break;
         case tag(5, kFixed64): point.sum = reader.float64(), point.has_sum = true; break;
-        case tag(6, kFixed64): add(out_.integers, reader.fixed64()); break;
+        case tag(6, kFixed64): points_.add(out_.integers, reader.fixed64()); break;
         case tag(6, kLength): add_packed_fixed(out_.integers, reader); break;
-        case tag(7, kFixed64): add(out_.doubles, reader.float64()); break;
+        case tag(7, kFixed64): points_.add(out_.doubles, reader.float64()); break;
         case tag(7, kLength): add_packed_fixed(out_.doubles, reader); break;
         case tag(8, kLength): exemplars_.push_back(reader.bytes()); break;
-        case tag(9, kLength): values_.attribute(reader, state.first, state.cut); break;
+        case tag(9, kLength): values_.attribute(reader, attributes.first, attributes.cut); break;
         case tag(10, kVarint): point.flags = static_cast<std::uint32_t>(reader.varint()); break;
         case tag(11, kFixed64): point.min = reader.float64(), point.has_min = true; break;
         case tag(12, kFixed64): point.max = reader.float64(), point.has_max = true; break;
         default: reader.skip();
       }
     }
-    point.bucket_counts = since(out_.integers, state.integers);
-    point.bounds = since(out_.doubles, state.doubles);
-    close_lists(point, state);
-    end(out_.histogram_points, state, judge(out_, point));
+    point.bucket_counts = since(out_.integers, mark.integers);
+    point.bounds = since(out_.doubles, mark.doubles);
+    close_lists(point, attributes);
+    points_.end(out_.histogram_points, mark, judge(out_, point));
   }
 
   void read_exponential(std::string_view bytes) {
-    PointState state = begin();
+    const PointAssembler::Mark mark = points_.begin();
+    List attributes{out_.attributes.size()};
     std::string_view positive;
     std::string_view negative;
     ExponentialHistogramPoint& point = out_.exponential_histogram_points.emplace_back();
     Reader reader(bytes, "ExponentialHistogramDataPoint");
     while (reader.next()) {
       switch (reader.tag()) {
-        case tag(1, kLength): values_.attribute(reader, state.first, state.cut); break;
+        case tag(1, kLength): values_.attribute(reader, attributes.first, attributes.cut); break;
         case tag(2, kFixed64): point.start = to_nanos(reader.fixed64()); break;
         case tag(3, kFixed64): point.time = to_nanos(reader.fixed64()); break;
         case tag(4, kFixed64): point.count = reader.fixed64(); break;
@@ -690,8 +669,8 @@ class MetricReader {
     }
     point.positive_counts = read_buckets(positive, point.positive_offset);
     point.negative_counts = read_buckets(negative, point.negative_offset);
-    close_lists(point, state);
-    end(out_.exponential_histogram_points, state, judge(out_, point));
+    close_lists(point, attributes);
+    points_.end(out_.exponential_histogram_points, mark, judge(out_, point));
   }
 
   Range read_buckets(std::string_view bytes, std::int32_t& offset) {
@@ -700,10 +679,10 @@ class MetricReader {
     while (reader.next()) {
       switch (reader.tag()) {
         case tag(1, kVarint): offset = reader.zigzag32(); break;
-        case tag(2, kVarint): add(out_.integers, reader.varint()); break;
+        case tag(2, kVarint): points_.add(out_.integers, reader.varint()); break;
         case tag(2, kLength): {
           Reader packed(reader.bytes(), "Buckets");
-          while (!packed.at_end()) add(out_.integers, packed.varint());
+          while (!packed.at_end()) points_.add(out_.integers, packed.varint());
           break;
         }
         default: reader.skip();
@@ -713,7 +692,8 @@ class MetricReader {
   }
 
   void read_summary(std::string_view bytes) {
-    PointState state = begin();
+    const PointAssembler::Mark mark = points_.begin();
+    List attributes{out_.attributes.size()};
     SummaryPoint& point = out_.summary_points.emplace_back();
     Reader reader(bytes, "SummaryDataPoint");
     while (reader.next()) {
@@ -723,14 +703,14 @@ class MetricReader {
         case tag(4, kFixed64): point.count = reader.fixed64(); break;
         case tag(5, kFixed64): point.sum = reader.float64(); break;
         case tag(6, kLength): read_quantile(reader.bytes()); break;
-        case tag(7, kLength): values_.attribute(reader, state.first, state.cut); break;
+        case tag(7, kLength): values_.attribute(reader, attributes.first, attributes.cut); break;
         case tag(8, kVarint): point.flags = static_cast<std::uint32_t>(reader.varint()); break;
         default: reader.skip();
       }
     }
-    point.quantiles = since(out_.doubles, state.doubles);
-    close_lists(point, state);
-    end(out_.summary_points, state, judge(out_, point));
+    point.quantiles = since(out_.doubles, mark.doubles);
+    close_lists(point, attributes);
+    points_.end(out_.summary_points, mark, judge(out_, point));
   }
 
   void read_quantile(std::string_view bytes) {
@@ -744,8 +724,8 @@ class MetricReader {
         default: reader.skip();
       }
     }
-    add(out_.doubles, quantile);
-    add(out_.doubles, value);
+    points_.add(out_.doubles, quantile);
+    points_.add(out_.doubles, value);
   }
 
   void read_exemplar(std::string_view bytes) {
@@ -781,12 +761,6 @@ class MetricReader {
   }
 
   template <class T>
-  void add(std::vector<T>& numbers, T number) {
-    values_.assembler.check_numbers(numbers.size());
-    numbers.push_back(number);
-  }
-
-  template <class T>
   void add_packed_fixed(std::vector<T>& numbers, Reader& reader) {
     const std::string_view bytes = reader.bytes();
     if (bytes.size() % sizeof(T) != 0) reader.fault("packed numbers do not fill their field");
@@ -797,16 +771,10 @@ class MetricReader {
     std::memcpy(numbers.data() + size, bytes.data(), bytes.size());
   }
 
-  template <class T>
-  static Range since(const std::vector<T>& all, std::size_t first) {
-    return {static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(all.size() - first)};
-  }
-
   ValueReader& values_;
   Metrics& out_;
-  std::uint32_t index_ = 0;        // of the metric whose points are read
-  std::size_t points_ = 0;         // kept
-  const char* refused_ = nullptr;  // why every point of the metric is refused
+  PointAssembler points_;
+  std::uint32_t index_ = 0;  // of the metric whose points are read
   std::vector<std::string_view> exemplars_;
 };
 
