@@ -10,6 +10,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -110,14 +111,14 @@ class Balance {
   using Book = std::map<Key, Line>;
 
   Key key_of(const CountDelta& delta) FETTLE_REQUIRES(mutex_);
-  void reject(Line& line, const std::string& reason, std::uint64_t count) const;
+  void reject(Line& line, std::string_view reason, std::uint64_t count) const;
   void merge(Line& into, const Line& from) const;
 
   const Limits limits_;
   mutable Mutex mutex_;
   Book confirmed_ FETTLE_GUARDED_BY(mutex_);
   std::map<std::uint32_t, Book> open_ FETTLE_GUARDED_BY(mutex_);  // by segment, not yet confirmed
-  std::map<std::string, std::map<std::string, int>> senders_ FETTLE_GUARDED_BY(mutex_);
+  std::map<std::string, std::set<std::string>> senders_ FETTLE_GUARDED_BY(mutex_);
   std::size_t sender_count_ FETTLE_GUARDED_BY(mutex_) = 0;
 };
 

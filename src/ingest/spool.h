@@ -48,14 +48,14 @@ struct SpoolRecord {
   std::vector<RowOrigin> origins;
 };
 
-// Bytes of a segment that could not be read back. `records` counts what is known to be lost; a torn tail that was
-// never acknowledged has acknowledged == false.
+// Bytes of a segment that could not be read back, and how many records they held as far as that is known. A torn tail
+// is what a kill or power cut in the middle of a write leaves: nothing in it is known to have been acknowledged.
 struct SpoolLoss {
   std::uint32_t segment = 0;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
   std::uint32_t records = 0;
-  bool acknowledged = false;
+  bool acknowledged = false;  // known to have been
   std::string what;
 };
 
@@ -70,14 +70,21 @@ struct SpoolStatus {
   std::vector<SpoolLoss> losses;  // the newest, at most kLossesKept
 };
 
+// An intact record of a sealed segment.
+struct SealedRecord {
+  UnixNanos appended_at = 0;
+  SpoolRecord record;                         // the blocks with empty `bytes` …
+  std::vector<std::string_view> block_bytes;  // … which are here, pointing into the segment's bytes
+};
+
 // A segment on its way to the store.
 struct SealedSegment {
   std::uint32_t number = 0;
-  std::uint64_t ingest_id = 0;       // writer id << 32 | number: in every row of the segment
-  bool ask_first = false;            // may be in the store already and the store's own deduplication may have forgotten
-  std::string bytes;                 // of the whole file: records point into it
-  std::vector<SpoolRecord> records;  // their blocks have empty `bytes` …
-  std::vector<std::vector<std::string_view>> block_bytes;  // … which are here, by record and block
+  std::uint64_t ingest_id = 0;  // writer id << 32 | number: in every row of the segment
+  bool ask_first = false;       // the store may have it, and may have forgotten the token in a power cut
+  // Of the whole file; on the heap, so that the views survive a move of this struct.
+  std::unique_ptr<const std::string> bytes;
+  std::vector<SealedRecord> records;
 };
 
 class Spool {
@@ -92,7 +99,12 @@ class Spool {
     // A segment that is not full is sent when the last one was sealed so long ago and the writer has nothing to do:
     // an insert costs the store about 15 ms of CPU for each table, whatever it holds.
     std::chrono::nanoseconds seal_interval = std::chrono::milliseconds(700);
+    // How long the first record after a quiet time waits for company.
+    std::chrono::nanoseconds linger = std::chrono::milliseconds(10);
     std::chrono::milliseconds retry_after = std::chrono::seconds(2);
+    // Names the time since the machine started (see current_boot_id). After an unclean end within the same boot the
+    // store's deduplication by token is intact; after a power cut it may not be. Empty: unknown, assume a power cut.
+    std::string boot_id;
   };
   static constexpr std::size_t kLossesKept = 100;
   // Called on the appender's thread, once. Must be quick and must not throw.
@@ -116,12 +128,12 @@ class Spool {
   // Everything acknowledged before this instant is readable.
   UnixNanos readable_watermark() const;
 
-  // For the writer. Blocks until a segment is due or a stop is requested (nothing then). Damage found on reading is
-  // recorded as loss; the segment comes with what is intact.
+  // For the writer. Blocks until a segment is due; nothing when a stop is requested, or after close() when none is
+  // left. Damage found on reading is recorded as loss; the segment comes with what is intact.
   std::optional<SealedSegment> take(const std::stop_token& stop);
   // The oldest taken segment is stored, but for the rows in `refused` (see Balance::confirm). Segments are confirmed
-  // in order. On failure the segment counts as unconfirmed at the next start, which sends it again.
-  Result<void> confirm(std::uint32_t segment, const std::vector<CountDelta>& refused);
+  // in order. On failure nothing is forgotten: confirm again, or the next start sends the segment again.
+  Result<void> confirm(const SealedSegment& segment, const std::vector<CountDelta>& refused);
   // Hurries the segment that is open: take() returns it now.
   void flush();
 
@@ -139,5 +151,8 @@ class Spool {
   explicit Spool(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// The kernel's name for the time since the machine started, or nothing.
+std::string current_boot_id();
 
 }  // namespace fettle::ingest
