@@ -17,6 +17,8 @@ enum class Table : std::uint8_t {
   kNumberPoints = 6,
   kHistogramPoints = 7,
   kExemplars = 8,
+  kTraces = 9,
+  kSpanRollup = 10,
 };
 
 struct TableBlock {

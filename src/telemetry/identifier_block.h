@@ -1,6 +1,7 @@
 // The identifier index on its way to the store: which values occur in which traces, and when.
 //
-// Each (value, kind, trace) is one row per block however often it occurs, so append() every record. The table merges
+// A value is stored as its 64-bit hash, sipHash64() of the engine: look-ups are by exact value alone, and the text would
+// be most of the table. Each (value, kind, trace) is one row per block however often it occurs, so append() every record. The table merges
 // rows by minimum and maximum: writing one twice changes nothing. One thread at a time.
 #pragma once
 
@@ -18,6 +19,9 @@ namespace fettle::telemetry {
 
 // Where a value was seen; a set, stored in `identifiers.signals`: never renumber.
 enum class Signal : std::uint8_t { kSpan = 1, kLog = 2 };
+
+// What `identifiers.value_hash` holds of a value.
+std::uint64_t identifier_hash(std::string_view value);
 
 class IdentifierBlockBuilder {
  public:

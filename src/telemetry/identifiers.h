@@ -34,6 +34,7 @@ struct IdentifierDefinition {
   std::string name;
   bool is_column = false;           // a column of spans and logs
   bool is_low_cardinality = false;  // of type LowCardinality(String)
+  bool is_rollup_dimension = false;  // the span roll-up is kept apart by it; low-cardinality columns only
   IdentifierIndex index = IdentifierIndex::kNone;
 };
 

@@ -4,6 +4,7 @@
 //   builder.begin("acme", request, clock.now());
 //   for (const otlp::Span& span : request.spans) builder.append(span, resolve(span));
 //   for (TableBlock& block : builder.take()) spool.append(std::move(block));
+//   for (TableBlock& block : builder.take_derived()) spool.append(std::move(block));
 //
 // A builder holds one open block per day of event time (usually one) and closes a block early when it holds too many
 // attribute paths. Nothing of the request is referred to after append() returns. One thread at a time; reuse a builder:
@@ -36,12 +37,14 @@ class SpanBlockBuilder {
   // column alone; the reader puts them back.
   void append(const otlp::Span& span, const ResolvedIds& ids);
 
-  // Since the last take(). Bytes are an estimate of the blocks' size.
+  // Spans since the last take(). Bytes are an estimate of the blocks' size.
   std::size_t rows() const;
   std::size_t bytes() const;
-  // The blocks, in the order of their days; the builder is empty then. Attribute keys that came twice in one list were
-  // stored with their last value.
+  // The blocks, in the order of their days; the builder is empty then.
   std::vector<TableBlock> take();
+  // The blocks derived from the spans taken since the last call: tables kTraces and kSpanRollup. They belong to the same
+  // batch; the engine has no view that would make them.
+  std::vector<TableBlock> take_derived();
 
  private:
   struct Impl;
