@@ -1,0 +1,35 @@
+#include "api/pages.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "api/times.h"
+#include "core/json.h"
+
+namespace fettle::api {
+
+void append_page(std::string& out, std::string_view name, const telemetry::Page& page) {
+  fmt::format_to(std::back_inserter(out), R"("{}":[)", name);
+  out += page.rows;
+  out += R"(],"next_cursor":)";
+  if (page.next) {
+    append_json_string(out, page.next->value);
+  } else {
+    out += "null";
+  }
+  fmt::format_to(std::back_inserter(out), R"(,"partial":{})", page.partial);
+}
+
+void append_kinds(std::string& out, const std::vector<telemetry::KindSummary>& kinds) {
+  out += '[';
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    out += i == 0 ? R"({"kind":)" : R"(,{"kind":)";
+    append_json_string(out, kinds[i].kind);
+    fmt::format_to(std::back_inserter(out), R"(,"traces":{},"logs":{},"first_ts":"{}","last_ts":"{}"}})",
+                   kinds[i].traces, kinds[i].logs, format_time(kinds[i].first), format_time(kinds[i].last));
+  }
+  out += ']';
+}
+
+}  // namespace fettle::api

@@ -1,0 +1,56 @@
+// The threads that wait for the store on behalf of requests: a bounded number of them with a bounded queue.
+//
+//   pool.run(std::move(exchange), [&](Exchange& exchange, const std::stop_token& stop) { … });
+//
+// A full queue is answered 503 with Retry-After at once. The stop token is requested when the client leaves or the pool
+// stops, so that the statement behind a read is killed and not only its answer dropped. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/exchange.h"
+#include "core/metrics.h"
+#include "core/mutex.h"
+
+namespace fettle::api {
+
+class ReadPool {
+ public:
+  using Work = std::function<void(Exchange& exchange, const std::stop_token& stop)>;
+
+  // `name` tells pools apart in metrics.
+  ReadPool(const std::string& name, int threads, std::size_t queue_max, metrics::Registry& metrics);
+  ~ReadPool() { stop(); }
+
+  void run(Exchange exchange, Work work);
+  // Stops running reads, answers waiting ones 503 and joins. Idempotent.
+  void stop();
+
+ private:
+  struct Job {
+    Exchange exchange;
+    Work work;
+    std::stop_source stop;
+  };
+  void loop();
+
+  const std::size_t queue_max_;
+  metrics::Gauge& waiting_gauge_;
+  metrics::Counter& refused_counter_;
+
+  Mutex mutex_;
+  Condition changed_;
+  std::deque<Job> waiting_ FETTLE_GUARDED_BY(mutex_);
+  std::vector<std::stop_source> running_ FETTLE_GUARDED_BY(mutex_);
+  bool stopping_ FETTLE_GUARDED_BY(mutex_) = false;
+  std::vector<std::jthread> threads_;  // last, so they join before what they use is destroyed
+};
+
+}  // namespace fettle::api
