@@ -1,10 +1,16 @@
 #include "engine/host/chdb_engine.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "engine/host/chdb_abi.h"
@@ -129,6 +135,44 @@ class ChdbSession final : public Session {
   bool is_last_ = false;
 };
 
+// While it lives, standard error goes to memory: the library tells why it cannot open a folder nowhere else.
+class CapturedStderr {
+ public:
+  CapturedStderr() : memory_(memfd_create("stderr", MFD_CLOEXEC)), kept_(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) {
+    if (memory_ >= 0 && kept_ >= 0) dup2(memory_, STDERR_FILENO);
+  }
+  ~CapturedStderr() {
+    restore();
+    if (memory_ >= 0) close(memory_);
+  }
+  CapturedStderr(const CapturedStderr&) = delete;
+  CapturedStderr& operator=(const CapturedStderr&) = delete;
+
+  // Ends the capture and gives the last line that was written.
+  std::string last_line() {
+    restore();
+    std::string text(kCapturedBytesMax, '\0');
+    const off_t size = lseek(memory_, 0, SEEK_END);
+    const off_t from = std::max<off_t>(0, size - static_cast<off_t>(text.size()));
+    const ssize_t got = pread(memory_, text.data(), text.size(), from);
+    text.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+    while (text.ends_with('\n')) text.pop_back();
+    return text.substr(text.rfind('\n') + 1);
+  }
+
+ private:
+  static constexpr std::size_t kCapturedBytesMax = 16 * 1024;
+
+  void restore() {
+    if (kept_ < 0) return;
+    dup2(kept_, STDERR_FILENO);
+    close(std::exchange(kept_, -1));
+  }
+
+  int memory_;
+  int kept_;
+};
+
 class ChdbEngine final : public Engine {
  public:
   ChdbEngine(std::string data_dir, const std::string& config_file)
@@ -167,14 +211,21 @@ Result<std::unique_ptr<Engine>> open_chdb(const std::string& data_dir, const std
     return fail(ErrorCode::kUnavailable,
                 fmt::format("cannot make the data folder {}: {}", data.string(), error.message()));
   }
+  // The library takes a file that is not there for an empty one.
+  if (!std::ifstream(config)) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("the configuration {} cannot be read", config.string()));
+  }
   // Before anything else: the library would otherwise replace the process's handlers with a crash handler of its own.
   chdb_set_signal_handlers_enabled(0);
 
   auto engine = std::make_unique<ChdbEngine>(data.string(), config.string());
   const bool is_fresh = !has_database(data / "metadata");
+  CapturedStderr captured;
   auto session = engine->connect();
   if (!session) {
-    return fail(ErrorCode::kUnavailable, fmt::format("opening {}: {}", data.string(), session.error().message));
+    const std::string why = captured.last_line();
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("opening {}: {}", data.string(), why.empty() ? session.error().message : why));
   }
   if (is_fresh) {
     // On a folder that held no database when it was opened, DROP … SYNC waits for ever: make one, and open again.

@@ -35,16 +35,20 @@ constexpr std::chrono::milliseconds kDrainTimeMax{1'500};
 constexpr std::chrono::milliseconds kStopTimeMax{4'000};
 
 constexpr std::string_view kUsage =
-    "usage: fettle-engine --data DIR --socket PATH --config FILE.xml [--tcp ADDR --tcp-tokens FILE] [--parent PID]\n";
+    "usage: fettle-engine --data DIR --socket PATH --config FILE.xml [--tcp ADDR --tcp-tokens FILE]\n"
+    "       [--parent PID] [--ready-fd N]\n";
 
 struct Flags {
-  std::string data, socket, config, tcp, tcp_tokens, parent;
+  std::string data, socket, config, tcp, tcp_tokens;
+  std::string parent;    // end with this process
+  std::string ready_fd;  // where to say "ready", or why it gives up
 };
 
 bool parse(int argc, char** argv, Flags& flags) {
   const std::map<std::string_view, std::string*> known = {
-      {"--data", &flags.data}, {"--socket", &flags.socket},         {"--config", &flags.config},
-      {"--tcp", &flags.tcp},   {"--tcp-tokens", &flags.tcp_tokens}, {"--parent", &flags.parent}};
+      {"--data", &flags.data},        {"--socket", &flags.socket},         {"--config", &flags.config},
+      {"--tcp", &flags.tcp},          {"--tcp-tokens", &flags.tcp_tokens}, {"--parent", &flags.parent},
+      {"--ready-fd", &flags.ready_fd}};
   for (int i = 1; i < argc; i += 2) {
     const auto flag = known.find(argv[i]);
     if (flag == known.end() || i + 1 == argc) return false;
@@ -54,8 +58,17 @@ bool parse(int argc, char** argv, Flags& flags) {
          flags.tcp.empty() == flags.tcp_tokens.empty();
 }
 
-int complain(int exit_code, std::string_view what) {
+// Tells whoever started us, once.
+void tell(const Flags& flags, std::string_view what) {
+  if (flags.ready_fd.empty()) return;
+  const int fd = std::atoi(flags.ready_fd.c_str());
+  if (write(fd, what.data(), what.size()) < 0) log::warning("ready_not_told");
+  close(fd);
+}
+
+int complain(const Flags& flags, int exit_code, std::string_view what) {
   fmt::print(stderr, "fettle-engine: {}\n", what);
+  tell(flags, what);
   return exit_code;
 }
 
@@ -74,11 +87,11 @@ sigset_t block_stop_signals() {
 
 int main(int argc, char** argv) {
   Flags flags;
-  if (!parse(argc, argv, flags)) return complain(kExitUsage, kUsage);
+  if (!parse(argc, argv, flags)) return complain(flags, kExitUsage, kUsage);
   if (!flags.parent.empty()) {
     // The death signal is lost if the parent died between the fork and this call, so look afterwards.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (std::to_string(getppid()) != flags.parent) return complain(kExitUsage, "the parent is gone");
+    if (std::to_string(getppid()) != flags.parent) return complain(flags, kExitUsage, "the parent is gone");
   }
   const sigset_t signals = block_stop_signals();
 
@@ -86,10 +99,10 @@ int main(int argc, char** argv) {
   metrics::Registry metrics;
   Tokens tokens(flags.tcp_tokens);
   if (!flags.tcp.empty()) {
-    if (auto loaded = tokens.load(); !loaded) return complain(kExitUsage, loaded.error().message());
+    if (auto loaded = tokens.load(); !loaded) return complain(flags, kExitUsage, loaded.error().message());
   }
   auto engine = open_chdb(flags.data, flags.config);
-  if (!engine) return complain(kExitNoEngine, engine.error().message());
+  if (!engine) return complain(flags, kExitNoEngine, engine.error().message());
 
   ServiceOptions options;
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
@@ -98,13 +111,14 @@ int main(int argc, char** argv) {
   http::Server server({.threads = 2}, metrics);
 
   auto bound = server.listen("unix:" + flags.socket, service.gate(Listener::kUnix), service.handler(Listener::kUnix));
-  if (!bound) return complain(kExitNoEngine, bound.error().message());
+  if (!bound) return complain(flags, kExitNoEngine, bound.error().message());
   if (!flags.tcp.empty()) {
     auto tcp = server.listen(flags.tcp, service.gate(Listener::kTcp), service.handler(Listener::kTcp));
-    if (!tcp) return complain(kExitNoEngine, tcp.error().message());
+    if (!tcp) return complain(flags, kExitNoEngine, tcp.error().message());
     log::info("engine_listening", {{"tcp", *tcp}});
   }
   server.start();
+  tell(flags, "ready");
   log::info("engine_started", {{"pid", getpid()}, {"socket", flags.socket}});
 
   int received = 0;

@@ -388,8 +388,11 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
   }
   auto& settings = job->session.settings;
   if (!caller.is_trusted) settings["log_comment"] = caller.workspace;
+  if (job->session.is_read_only) {
+    if (auto restricted = restrict_statement(*job); !restricted) return std::unexpected(std::move(restricted).error());
+  }
   if (!caller.is_admin) {
-    if (auto restricted = restrict_reader(*job); !restricted) return std::unexpected(std::move(restricted).error());
+    if (auto restricted = restrict_settings(*job); !restricted) return std::unexpected(std::move(restricted).error());
   }
 
   if (job->statement.kind == StatementKind::kInsertData) {
@@ -412,14 +415,21 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
   return job;
 }
 
-Result<void> Service::restrict_reader(Job& job) const {
+Result<void> Service::restrict_statement(const Job& job) const {
   const auto deny = [](std::string what) { return fail(ErrorCode::kPermissionDenied, std::move(what)); };
-  if (!is_read(job.statement.kind))
-    return deny("this token may only read: SELECT, WITH, SHOW, DESCRIBE, EXISTS and EXPLAIN");
-  for (const std::string& name : function_names(job.statement.text)) {
-    if (is_one_of(name, kReaderFunctionsRefused))
-      return deny(fmt::format("this token may not use the function {}", name));
+  if (!is_read(job.statement.kind)) {
+    return deny("a read-only caller may only SELECT, WITH, SHOW, DESCRIBE, EXISTS and EXPLAIN");
   }
+  for (const std::string& name : function_names(job.statement.text)) {
+    if (is_one_of(name, kReaderFunctionsRefused)) {
+      return deny(fmt::format("a read-only caller may not use the function {}", name));
+    }
+  }
+  return {};
+}
+
+Result<void> Service::restrict_settings(Job& job) const {
+  const auto deny = [](std::string what) { return fail(ErrorCode::kPermissionDenied, std::move(what)); };
   auto& settings = job.session.settings;
   for (const auto& [name, value] : settings) {
     const std::string& setting = name;

@@ -67,7 +67,8 @@ class Service {
 
   void handle(Listener listener, http::Request request, http::Responder responder);
   Result<std::unique_ptr<Job>> prepare(const Caller& caller, http::Request& request);
-  Result<void> restrict_reader(Job& job) const;
+  Result<void> restrict_statement(const Job& job) const;
+  Result<void> restrict_settings(Job& job) const;
   void submit(std::unique_ptr<Job> job, http::Responder responder);
   void execute(Job& job, http::Responder responder);
   Outcome<void> run_whole(Job& job, SessionPool::Lease& lease, Answer& answer);

@@ -128,10 +128,14 @@ void Watch::send_kill(const std::string& tag) {
     log::error("kill_failed", {{"statement", tag}, {"error", session.error().message}});
     return;
   }
-  // ASYNC, because SYNC waits for ever for a statement that has failed but whose session is still open.
-  const std::string sql = fmt::format("KILL QUERY WHERE startsWith(query, {}) ASYNC FORMAT Null", quote(tag));
-  const auto killed = (*session)->run({.sql = sql, .format = "Null", .params = {}});
-  if (!killed) log::error("kill_failed", {{"statement", tag}, {"error", killed.error().message}});
+  // The row filter on system.processes shows other statements to Fettle's own work alone.
+  auto done = (*session)->run({.sql = "SET log_comment = '*'", .format = "Null", .params = {}});
+  if (done) {
+    // ASYNC, because SYNC waits for ever for a statement that has failed but whose session is still open.
+    const std::string sql = fmt::format("KILL QUERY WHERE startsWith(query, {}) ASYNC FORMAT Null", quote(tag));
+    done = (*session)->run({.sql = sql, .format = "Null", .params = {}});
+  }
+  if (!done) log::error("kill_failed", {{"statement", tag}, {"error", done.error().message}});
 }
 
 }  // namespace fettle::engine_host

@@ -1,0 +1,156 @@
+#include "engine/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace fettle::engine {
+namespace {
+
+// Resident memory overshoots max_server_memory_usage by up to 40 %, and the library itself takes about 200 MiB of
+// which most is its own pages: half of what the child may have is what its statements may have.
+constexpr std::uint64_t kStatementsShare = 2;
+// Three statements at their limit fit, the fourth is told so (code 241).
+constexpr std::uint64_t kOneStatementShare = 3;
+constexpr std::uint64_t kMemoryMin = std::uint64_t{256} * 1024 * 1024;
+
+// The OR form: with `IN (workspace, '*')` DELETE and MATERIALIZE INDEX fail.
+constexpr std::string_view kRowFilter = "workspace = getSetting('log_comment') OR getSetting('log_comment') = '*'";
+constexpr std::string_view kOwnOnly = "getSetting('log_comment') = '*'";
+
+// System tables that show names, sizes, statements or key ranges of other workspaces.
+constexpr auto kOwnSystemTables = std::to_array<std::string_view>({"asynchronous_inserts",
+                                                                   "backups",
+                                                                   "columns",
+                                                                   "data_skipping_indices",
+                                                                   "detached_parts",
+                                                                   "detached_tables",
+                                                                   "dropped_tables",
+                                                                   "dropped_tables_parts",
+                                                                   "errors",
+                                                                   "events",
+                                                                   "jemalloc_profile_text",
+                                                                   "merges",
+                                                                   "metrics",
+                                                                   "moves",
+                                                                   "mutations",
+                                                                   "parts",
+                                                                   "parts_columns",
+                                                                   "processes",
+                                                                   "projection_parts",
+                                                                   "projection_parts_columns",
+                                                                   "projections",
+                                                                   "query_cache",
+                                                                   "query_condition_cache",
+                                                                   "quota_usage",
+                                                                   "quotas_usage",
+                                                                   "remote_data_paths",
+                                                                   "replicas",
+                                                                   "row_policies",
+                                                                   "schema_inference_cache",
+                                                                   "stack_trace",
+                                                                   "tables",
+                                                                   "user_processes",
+                                                                   "users",
+                                                                   "view_refreshes",
+                                                                   "warnings"});
+
+bool is_table_name(std::string_view name) {
+  return !name.empty() && name.size() <= 200 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
+  });
+}
+
+std::string table_filter(std::string_view table, std::string_view filter) {
+  // By attribute, because an element cannot be called `.inner_id.…`.
+  return fmt::format("          <table name=\"{}\"><filter>{}</filter></table>\n", table, filter);
+}
+
+}  // namespace
+
+std::string server_config(const Sizes& sizes, std::string_view users_file) {
+  const std::uint64_t memory = std::max(sizes.memory_bytes, kMemoryMin);
+  const int merges = std::clamp(sizes.cores / 2, 1, 8) + 1;
+  return fmt::format(R"(<clickhouse>
+  <max_server_memory_usage>{statements_memory}</max_server_memory_usage>
+  <mark_cache_size>67108864</mark_cache_size>
+  <index_mark_cache_size>33554432</index_mark_cache_size>
+  <primary_index_cache_size>33554432</primary_index_cache_size>
+  <uncompressed_cache_size>0</uncompressed_cache_size>
+  <index_uncompressed_cache_size>0</index_uncompressed_cache_size>
+  <query_condition_cache_size>16777216</query_condition_cache_size>
+  <mmap_cache_size>128</mmap_cache_size>
+  <max_thread_pool_size>200</max_thread_pool_size>
+  <max_thread_pool_free_size>8</max_thread_pool_free_size>
+  <max_io_thread_pool_size>16</max_io_thread_pool_size>
+  <max_io_thread_pool_free_size>0</max_io_thread_pool_free_size>
+  <background_pool_size>{merges}</background_pool_size>
+  <background_merges_mutations_concurrency_ratio>2</background_merges_mutations_concurrency_ratio>
+  <background_schedule_pool_size>4</background_schedule_pool_size>
+  <background_common_pool_size>2</background_common_pool_size>
+  <background_move_pool_size>1</background_move_pool_size>
+  <background_fetches_pool_size>1</background_fetches_pool_size>
+  <merge_tree>
+    <fsync_after_insert>1</fsync_after_insert>
+    <fsync_part_directory>1</fsync_part_directory>
+    <min_rows_to_fsync_after_merge>1</min_rows_to_fsync_after_merge>
+    <non_replicated_deduplication_window>1000</non_replicated_deduplication_window>
+    <max_bytes_to_merge_at_max_space_in_pool>10737418240</max_bytes_to_merge_at_max_space_in_pool>
+    <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>
+    <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
+    <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>1</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
+    <merge_tree_clear_old_temporary_directories_interval_seconds>60</merge_tree_clear_old_temporary_directories_interval_seconds>
+  </merge_tree>
+  <macros><cluster>fettle</cluster><shard>01</shard><replica>r1</replica></macros>
+  <user_directories><users_xml><path>{users_file}</path></users_xml></user_directories>
+</clickhouse>
+)",
+                     fmt::arg("statements_memory", memory / kStatementsShare), fmt::arg("merges", merges),
+                     fmt::arg("users_file", users_file));
+}
+
+Result<std::string> users_config(const Sizes& sizes, const std::vector<std::string>& tables) {
+  std::string filters;
+  for (const std::string& table : tables) {
+    if (!is_table_name(table)) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("a table called '{}' cannot be given a row filter", table));
+    }
+    filters += table_filter(table, kRowFilter);
+  }
+  std::string own;
+  for (const std::string_view table : kOwnSystemTables) own += table_filter(table, kOwnOnly);
+  const std::uint64_t statements = std::max(sizes.memory_bytes, kMemoryMin) / kStatementsShare;
+  return fmt::format(R"(<clickhouse>
+  <profiles>
+    <default>
+      <max_memory_usage>{one_statement}</max_memory_usage>
+      <max_threads>{threads}</max_threads>
+      <max_insert_threads>1</max_insert_threads>
+      <log_queries>0</log_queries>
+    </default>
+  </profiles>
+  <quotas><default/></quotas>
+  <users>
+    <default>
+      <password/>
+      <networks><ip>::/0</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+      <databases>
+        <database name="{database}">
+{filters}        </database>
+        <database name="system">
+{own}        </database>
+      </databases>
+    </default>
+  </users>
+</clickhouse>
+)",
+                     fmt::arg("one_statement", statements / kOneStatementShare * 2),
+                     fmt::arg("threads", std::max(1, sizes.cores / 2)), fmt::arg("database", kDatabase),
+                     fmt::arg("filters", filters), fmt::arg("own", own));
+}
+
+}  // namespace fettle::engine
