@@ -71,6 +71,24 @@ TEST(RedactionCases, EachStringBecomesWhatItsCaseSays) {
   }
 }
 
+TEST(RedactionCases, OrdinaryStringsStayAsTheyAre) {
+  const auto redactor = Redactor::compile();
+  ASSERT_TRUE(redactor);
+  std::ifstream stream(std::filesystem::path(FETTLE_REDACTION_CASES) / "clean.txt");
+  int lines = 0;
+  std::string whole;
+  for (std::string line; std::getline(stream, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    ++lines;
+    EXPECT_EQ((*redactor)->redact(line), line);
+    EXPECT_EQ((*redactor)->redact(line, "message"), line);
+    whole += line + "\n";
+  }
+  EXPECT_GE(lines, 150);
+  // And all of them as one text of many lines.
+  EXPECT_EQ((*redactor)->redact(whole), whole);
+}
+
 TEST(RedactionCases, EveryBuiltInRuleHasACase) {
   const auto redactor = Redactor::compile();
   ASSERT_TRUE(redactor);

@@ -89,9 +89,6 @@ constexpr std::string_view kHarmlessTokens[] = {
     "sep",  "cls",  "cancellation", "cursor", "idempotency", "watch", "resume", "special", "text", "request",
 };
 
-// Plural endings of keys whose value is a list of secrets; "tokens" alone counts things.
-constexpr std::string_view kNoPlural[] = {"token", "pass"};
-
 // A bitmap over the last three letters of every ending: most keys end here.
 constexpr std::uint32_t tail_hash(char a, char b, char c) {
   const std::uint32_t value = static_cast<std::uint32_t>(static_cast<unsigned char>(a)) << 16 |
@@ -131,6 +128,11 @@ std::optional<KeyMeaning> key_meaning(std::string_view key) {
     if (key.size() < 4 || to_lower(key.back()) != 's' || !possible(key.substr(0, key.size() - 1))) return std::nullopt;
     key.remove_suffix(1);
     plural = true;
+    // Counts of tokens are on every span of a model call.
+    if (key.size() >= 5 && to_lower(key[key.size() - 5]) == 't' && to_lower(key[key.size() - 2]) == 'e' &&
+        to_lower(key.back()) == 'n') {
+      return std::nullopt;
+    }
   }
 
   if (key.size() > kKeyBytesLooked) key.remove_prefix(key.size() - kKeyBytesLooked);
@@ -147,7 +149,7 @@ std::optional<KeyMeaning> key_meaning(std::string_view key) {
   for (const Ending& ending : kEndings) {
     if (!text.ends_with(ending.text)) continue;
     if (ending.whole_word && !starts_word[size - ending.text.size()]) continue;
-    if (plural && std::ranges::find(kNoPlural, ending.text) != std::end(kNoPlural)) return std::nullopt;
+    if (plural && ending.text == "pass") return std::nullopt;
     if (ending.text == "token") {
       const std::string_view before = text.substr(0, size - ending.text.size());
       if (std::ranges::any_of(kHarmlessTokens, [&](std::string_view word) { return before.ends_with(word); })) {

@@ -37,6 +37,22 @@ struct Text {
   bool masked(std::size_t begin, std::size_t end) const;
 };
 
+// One matcher each; `match` below chooses.
+void match_token_format(const TokenFormat& format, std::string_view text, std::vector<MaskSpan>& spans);
+void match_jwt(std::string_view text, std::vector<MaskSpan>& spans);
+void match_telegram(std::string_view text, std::vector<MaskSpan>& spans);
+void match_discord(std::string_view text, std::vector<MaskSpan>& spans);
+void match_twilio_pair(std::string_view text, std::vector<MaskSpan>& spans);
+void match_aws_secret(std::string_view text, std::vector<MaskSpan>& spans);
+void match_azure_client_secret(std::string_view text, std::vector<MaskSpan>& spans);
+void match_private_key(std::string_view text, std::vector<MaskSpan>& spans);
+void match_bearer(std::string_view text, std::vector<MaskSpan>& spans);
+void match_basic(std::string_view text, std::vector<MaskSpan>& spans);
+void match_at(const Text& text, std::vector<MaskSpan>& spans);  // e-mail addresses, passwords in URLs
+void match_card(std::string_view text, std::vector<MaskSpan>& spans);
+void match_iban(std::string_view text, std::vector<MaskSpan>& spans);
+void match_key_value(const Text& text, std::vector<MaskSpan>& spans);
+
 // Runs the matcher of `detector` (or of a token format, from kFirstTokenFormat on).
 void match(std::uint16_t detector, const Text& text, std::vector<MaskSpan>& spans);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <numeric>
 
 #include "redact/redactor.h"
 
@@ -112,31 +113,32 @@ std::size_t card_length(std::string_view text) {
   if (separator.empty()) return 0;
 
   std::array<char, kCardDigitsMax> digits{};
-  std::array<std::size_t, 5> groups{};
+  std::array<std::size_t, 5> groups{};  // digits in each
+  std::array<std::size_t, 5> ends{};    // bytes up to and with each
   std::size_t count = 0;
   std::size_t group_count = 0;
-  std::size_t at = 0;
-  while (group_count < groups.size()) {
+  for (std::size_t at = 0; group_count < groups.size();) {
     const std::size_t n = digits_at(text.substr(at));
-    if (n == 0 || n > 6 || count + n > digits.size()) return 0;
+    if (n == 0 || count + n > digits.size()) break;
     std::copy_n(text.data() + at, n, digits.data() + count);
     count += n;
-    groups[group_count++] = n;
     at += n;
-    const std::string_view rest = text.substr(at);
-    // A separator without a digit behind it belongs to the text around the number.
-    if (!rest.starts_with(separator) || digits_at(rest.substr(separator.size())) == 0) break;
-    if (group_count == groups.size()) return 0;
+    groups[group_count] = n;
+    ends[group_count++] = at;
+    if (!text.substr(at).starts_with(separator)) break;
     at += separator.size();
   }
-  const auto shaped = [&](std::initializer_list<std::size_t> shape) {
-    return group_count == shape.size() && std::equal(shape.begin(), shape.end(), groups.begin());
-  };
-  if (!shaped({4, 4, 4, 4}) && !shaped({4, 6, 5}) && !shaped({4, 6, 4}) && !shaped({4, 4, 4, 4, 3}) &&
-      !shaped({4, 4, 4, 1})) {
-    return 0;
+  // The longest that fits: another number may follow behind the same separator.
+  constexpr std::array<std::size_t, 5> kShapes[] = {{4, 4, 4, 4, 3}, {4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}};
+  for (const auto& shape : kShapes) {
+    const auto size = static_cast<std::size_t>(std::ranges::find(shape, std::size_t{0}) - shape.begin());
+    if (group_count < size || !std::equal(shape.begin(), shape.begin() + size, groups.begin())) continue;
+    const auto total = std::accumulate(shape.begin(), shape.end(), std::size_t{0});
+    const std::size_t end = ends[size - 1];
+    const bool continues = end < text.size() && (is_digit(text[end]) || is_letter(text[end]));
+    if (!continues && is_card_digits({digits.data(), total})) return end;
   }
-  return is_card_digits({digits.data(), count}) ? at : 0;
+  return 0;
 }
 
 std::size_t iban_length(std::string_view text) {
@@ -151,11 +153,13 @@ std::size_t iban_length(std::string_view text) {
   std::array<char, 34> letters{};
   std::size_t count = 0;
   std::size_t at = 0;
-  const bool grouped = separator_at(text.substr(4)).size() == 1;
+  const std::string_view separator = separator_at(text.substr(4));
   while (count < country->length) {
     if (at >= text.size()) return 0;
-    if (grouped && count > 0 && count % 4 == 0) {
-      if (text[at] != text[4] || ++at >= text.size()) return 0;
+    if (!separator.empty() && count > 0 && count % 4 == 0) {
+      if (!text.substr(at).starts_with(separator)) return 0;
+      at += separator.size();
+      if (at >= text.size()) return 0;
     }
     if (!is_digit(text[at]) && !is_letter(text[at])) return 0;
     letters[count++] = to_upper(text[at++]);

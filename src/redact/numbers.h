@@ -12,7 +12,7 @@ namespace fettle::redact {
 // Lengths are those that are issued, not all that the ranges allow: numbers of 17 to 19 digits are what platforms use
 // as ids, and one in ten passes the check digit.
 bool is_card_digits(std::string_view digits);
-// Reads a card at the start of `text`: digits together or in groups (4-4-4-4, 4-6-5, 4-6-4, 4-4-4-4-3, 4-4-4-1) with
+// Reads a card at the start of `text`: digits together or in groups (4-4-4-4, 4-6-5, 4-6-4, 4-4-4-4-3) with
 // one kind of separator (space, '-', '+', '%20') throughout. Returns its length in bytes or 0. Does not look at what
 // stands before.
 std::size_t card_length(std::string_view text);

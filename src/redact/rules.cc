@@ -126,7 +126,7 @@ constexpr TokenFormat kTokenFormats[] = {
 
 // A key's end, what may close it (quotes at any depth of escaping, brackets, both also percent-encoded), and the sign
 // that gives it a value. keys.cc decides what is a secret key; every ending it knows must be here.
-#define FETTLE_KEY_TAIL "(?:[\\\\\"'`\\])]|%(?:25)*(?:22|27|5[cd])){0,8}[ \\t]{0,8}(?:[:=>]|%(?:25)*3[ad])"
+#define FETTLE_KEY_TAIL "(?:[\\\\\"'`\\])]|%(?:25)*(?:22|27|5[cd])){0,8}[ \\t]{0,8}(?:[:=>]|%(?:25)*3[ade])"
 
 constexpr Prefilter kPrefilters[] = {
     {kDetectKeyValue,
@@ -139,7 +139,7 @@ constexpr Prefilter kPrefilters[] = {
     {kDetectKeyValue, "(?:[?&;]|%(?:25)*(?:26|3f)|u0026)(?:sig|signature|code)(?:=|%(?:25)*3d)", true},
     {kDetectKeyValue, "x-(?:amz|goog)-signature(?:=|%(?:25)*3d)", true},
     {kDetectKeyValue, "authorization_code", true},
-    {kDetectKeyValue, "--[a-z0-9-]{0,32}(?:password|passwd|token|secret|key)[ ]", true},
+    {kDetectKeyValue, "--[a-z0-9-]{0,32}(?:password|passwd|token|secret|key)(?: |%(?:25)*20)", true},
     {kDetectBearer, "bearer(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectBasic, "basic(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectJwt, "eyJ[A-Za-z0-9_-]{8}[A-Za-z0-9_-]*\\.[A-Za-z0-9_-]{8}"},
@@ -151,6 +151,7 @@ constexpr Prefilter kPrefilters[] = {
     {kDetectAwsSecret, "(?:AKIA|ASIA)[A-Z0-9]{16}"},
     {kDetectAwsSecret, "aws[a-z0-9_. -]{0,16}secret", true},
     {kDetectAzureClientSecret, "[0-9]Q~[A-Za-z0-9_.~-]{16}"},
+    {kDetectIban, "[A-Za-z]{2}[0-9]{2}%20[A-Za-z0-9]{4}%20[A-Za-z0-9]{4}"},
     {kDetectCard, "%20[2-6][0-9]{3}(?:[ +-]|%20)?[0-9]{4}"},
     {kDetectCard, "[2-6][0-9]{3}%20[0-9]{4,6}%20[0-9]{4}"},
 };

@@ -1,0 +1,355 @@
+// Values whose key says that they are secret: key=value, "key":"value", key: value, --key value, <key>value</key>, each
+// also percent-encoded and at any depth of JSON in JSON.
+#include <algorithm>
+#include <optional>
+
+#include "redact/bytes.h"
+#include "redact/keys.h"
+#include "redact/matchers.h"
+#include "redact/numbers.h"
+
+namespace fettle::redact {
+namespace {
+
+constexpr std::size_t kKeyBytesMax = 64;
+constexpr std::size_t kElementBytesMax = 4096;
+constexpr std::size_t kSignatureBytesMin = 16;
+constexpr std::size_t kCodeBytesMin = 8;
+constexpr std::size_t kLoneCodeBytesMin = 20;
+constexpr std::size_t kTokenDigitsMin = 7;
+
+struct Key {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+bool key_byte(char c) { return is_alnum(c) || c == '_' || c == '-' || c == '.' || c == '$' || is_high(c); }
+
+// The key that ends before `sign`, past blanks and what closes it.
+Key key_before(const Text& source, std::size_t sign) {
+  const std::string_view text = source.bytes;
+  std::size_t end = sign;
+  for (std::size_t n = 0; n < kGapMax && end > 0 && is_blank(text[end - 1]); ++n) --end;
+  for (std::size_t n = 0; n < kGapMax && end > 0; ++n) {
+    const char c = text[end - 1];
+    if (c == '\\' || is_quote(c) || c == ']' || c == ')') {
+      --end;
+    } else if (const std::size_t escape = percent_before(text, end, "\"']\\"); escape != kNone) {
+      end = escape;
+    } else {
+      break;
+    }
+  }
+  std::size_t begin = end;
+  while (begin > 0 && end - begin < kKeyBytesMax && key_byte(text[begin - 1])) {
+    if (after_percent_escape(text, begin) || after_backslash_escape(text, begin)) break;
+    --begin;
+  }
+  // "[redacted:password]: …" is a mask, not a key.
+  if (source.masked(begin, end)) return {};
+  return {begin, end};
+}
+
+bool is_query_key(std::string_view text, std::size_t begin) {
+  if (begin == 0) return false;
+  const char c = text[begin - 1];
+  if (c == '?' || c == '&' || c == ';') return true;
+  if (percent_before(text, begin, "?&") != kNone) return true;
+  return begin >= 6 && text.substr(begin - 6, 6) == "\\u0026";
+}
+
+bool opens_element(std::string_view text, std::size_t begin) {
+  return begin > 0 && (text[begin - 1] == '<' || percent_before(text, begin, "<") != kNone);
+}
+
+bool next_is_key(std::string_view text) {
+  while (!text.empty() && (is_blank(text[0]) || is_quote(text[0]) || text[0] == '\\')) text.remove_prefix(1);
+  const std::size_t end =
+      run_end(text.substr(0, kKeyBytesMax), 0, [](char c) { return key_byte(c) || c == '[' || c == ']' || c == '%'; });
+  if (end == 0 || end >= text.size()) return false;
+  if (text[end] == '=' || (is_quote(text[end]) && end + 1 < text.size() && text[end + 1] == ':')) return true;
+  return text[end] == ':' && end + 1 < text.size() && (is_blank(text[end + 1]) || is_quote(text[end + 1]));
+}
+
+// True when the byte at `at` ends a bare value. Passwords hold any character, so one that could be part of the value
+// ends it only where what follows shows that it does.
+bool ends_value(std::string_view text, std::size_t at) {
+  const char c = text[at];
+  if (is_space(c) || c == '\0') return true;
+  const std::string_view rest = text.substr(at + 1);
+  switch (c) {
+    case ',':
+    case ';':
+    case '&':
+      return rest.empty() || is_space(rest[0]) || is_quote(rest[0]) || rest.starts_with("amp;") || next_is_key(rest);
+    case ')':
+    case ']':
+    case '}': return rest.empty() || is_space(rest[0]) || std::string_view(",;.)}]:\"'`\\<").find(rest[0]) != kNone;
+    case '"':
+    case '\'':
+    case '`': return rest.empty() || !is_alnum(rest[0]);
+    case '<': return !rest.empty() && (rest[0] == '/' || is_letter(rest[0]));
+    case '>': return rest.empty() || is_space(rest[0]) || rest[0] == '<';
+    case '\\':
+      // An escape of the text around it: the value's own are rarer than JSON in JSON.
+      if (rest.empty()) return true;
+      if (is_quote(rest[0]) || rest[0] == 'n' || rest[0] == 'r' || rest[0] == 't') return true;
+      return rest.starts_with("u0026") || rest.starts_with("u003c") || rest.starts_with("u003e") ||
+             rest.starts_with("u0022");
+    default: return false;
+  }
+}
+
+struct Value {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  bool quoted = false;
+};
+
+// The value inside quotes of any depth of escaping: "…", \"…\", \\\"…\\\".
+Value quoted_value(const Text& source, std::size_t begin, char quote, std::size_t backslashes) {
+  const std::string_view text = source.bytes;
+  for (std::size_t i = text.find(quote, begin); i != kNone; i = text.find(quote, i + 1)) {
+    std::size_t before = 0;
+    while (i - before > begin && text[i - before - 1] == '\\') ++before;
+    // Fewer backslashes close an outer string. As many close this one, and so do pairs of escaped backslashes more.
+    const bool closes = before <= backslashes || (before - backslashes) % (2 * (backslashes + 1)) == 0;
+    if (closes) return {begin, i - std::min(before, backslashes), true};
+  }
+  return {begin, text.size(), true};
+}
+
+// The same where quotes and backslashes are percent-encoded: %22…%22, %5C%22…%5C%22.
+Value encoded_quoted_value(std::string_view text, std::size_t begin, std::string_view quote, std::size_t backslashes) {
+  for (std::size_t i = text.find(quote, begin); i != kNone; i = text.find(quote, i + 1)) {
+    std::size_t before = 0;
+    while (i >= begin + (before + 1) * quote.size() &&
+           percent_at(text, i - (before + 1) * quote.size(), "\\") == quote.size()) {
+      ++before;
+    }
+    const bool closes = before <= backslashes || (before - backslashes) % (2 * (backslashes + 1)) == 0;
+    if (closes) return {begin, i - std::min(before, backslashes) * quote.size(), true};
+  }
+  return {begin, text.size(), true};
+}
+
+// Words that stand before the credential in an Authorization header.
+std::size_t skip_scheme(std::string_view text, std::size_t at) {
+  const std::size_t word_end = run_end(text, at, [](char c) { return is_alnum(c) || c == '-'; });
+  constexpr std::string_view kSchemes[] = {"basic", "bearer", "token", "digest", "apikey", "api-key",   "negotiate",
+                                           "hawk",  "oauth",  "bot",   "ntlm",   "key",    "sharedkey", "jwt"};
+  const std::string_view word = text.substr(at, word_end - at);
+  if (std::ranges::none_of(kSchemes, [&](std::string_view scheme) { return equals_caseless(word, scheme); })) return at;
+  std::size_t next = word_end;
+  while (next < text.size() && is_blank(text[next])) ++next;
+  if (next == word_end) {
+    while (next < text.size() && text[next] == '+') ++next;
+    while (const std::size_t escape = percent_at(text, next, " ")) next += escape;
+  }
+  return next == word_end || next >= text.size() ? at : next;
+}
+
+// The rest of a header's line, or of the quotes around it.
+std::size_t header_end(std::string_view text, std::size_t at) {
+  while (at < text.size() && text[at] != '\n' && text[at] != '\r' && text[at] != '\0' && !is_quote(text[at]) &&
+         !(text[at] == '\\' && at + 1 < text.size() && std::string_view("nr\"'").find(text[at + 1]) != kNone)) {
+    ++at;
+  }
+  return at;
+}
+
+Value bare_value(const Text& source, std::size_t begin, std::size_t escape_length) {
+  const std::string_view text = source.bytes;
+  std::size_t i = begin;
+  if (text.substr(i).starts_with("${")) {
+    // ${NAME} is judged whole.
+    const std::size_t name_end = run_end(text, i + 2, key_byte);
+    if (name_end < text.size() && text[name_end] == '}') i = name_end + 1;
+  }
+  while (i < text.size()) {
+    if (const std::size_t end = source.mask_end(i)) {
+      i = end;
+      continue;
+    }
+    if (ends_value(text, i)) break;
+    if (escape_length != 0 && percent_at(text, i, "&\"', ;}\n\r") == escape_length) break;
+    ++i;
+  }
+  return {begin, i, false};
+}
+
+Value value_after(const Text& source, std::size_t at, std::size_t escape_length, const KeyMeaning& meaning) {
+  const std::string_view text = source.bytes;
+  for (std::size_t n = 0; n < kGapMax && at < text.size() && is_blank(text[at]); ++n) ++at;
+  if (escape_length != 0) {
+    while (percent_at(text, at, " ") == escape_length) at += escape_length;
+  }
+  // One-element lists, as header attributes are: ["Bearer …"].
+  if (at + 1 < text.size() && text[at] == '[' && source.mask_end(at) == 0 &&
+      (is_quote(text[at + 1]) || text[at + 1] == '\\'))
+    ++at;
+  const std::size_t backslashes = run_end(text, at, [](char c) { return c == '\\'; }) - at;
+  if (at + backslashes < text.size() && is_quote(text[at + backslashes])) {
+    return quoted_value(source, at + backslashes + 1, text[at + backslashes], backslashes);
+  }
+  if (escape_length != 0) {
+    std::size_t quote = at;
+    std::size_t escapes = 0;
+    while (percent_at(text, quote, "\\") == escape_length) {
+      quote += escape_length;
+      ++escapes;
+    }
+    if (percent_at(text, quote, "\"'") == escape_length) {
+      return encoded_quoted_value(text, quote + escape_length, text.substr(quote, escape_length), escapes);
+    }
+  }
+  if (meaning.rule == kCookie) return {at, header_end(text, at), true};
+  if (meaning.rule == kAuthorization) {
+    if (starts_caseless(text.substr(at), "digest ") || starts_caseless(text.substr(at), "aws4-")) {
+      return {at, header_end(text, at), true};
+    }
+    const std::size_t credential = skip_scheme(text, at);
+    return {at, bare_value(source, credential, escape_length).end, false};
+  }
+  return bare_value(source, at, escape_length);
+}
+
+// What <password> holds, up to the element's end.
+Value element_value(std::string_view text, std::size_t begin, std::size_t escape_length) {
+  const std::size_t end = text.find(escape_length == 0 ? "</" : "%3C", begin);
+  if (end == kNone || end - begin > kElementBytesMax) return {begin, begin, true};
+  return {begin, end, true};
+}
+
+// What remains of a value without the masks in it.
+bool only_masks(const Text& source, Value value) {
+  for (std::size_t i = value.begin; i < value.end;) {
+    if (const std::size_t end = source.mask_end(i); end != 0 && end <= value.end) {
+      i = end;
+      continue;
+    }
+    if (is_alnum(source.bytes[i]) || is_high(source.bytes[i])) return false;
+    ++i;
+  }
+  return true;
+}
+
+// "Authorization: Bearer [redacted:…]": a scheme and a mask, as a caller's own masking or a former rule leaves it.
+bool scheme_and_masks(const Text& source, Value value) {
+  const std::size_t credential = skip_scheme(source.bytes.substr(0, value.end), value.begin);
+  return only_masks(source, {credential, value.end, value.quoted});
+}
+
+// What may give the key before it a value.
+struct Sign {
+  std::size_t length = 0;         // 0: not a sign
+  std::size_t escape_length = 0;  // of one percent escape where the text is percent-encoded
+  bool prose = false;             // ": " as in a sentence
+  bool flag = false;              // the blank behind --password
+  bool element = false;           // the end of <password>
+};
+
+Sign sign_at(std::string_view text, std::size_t i) {
+  const char next = i + 1 < text.size() ? text[i + 1] : '\0';
+  switch (text[i]) {
+    case '=': return {.length = next == '>' || next == '=' ? std::size_t{2} : std::size_t{1}};
+    case ':': return {.length = next == '=' ? std::size_t{2} : std::size_t{1}, .prose = is_blank(next)};
+    case ' ': return {.length = key_byte(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .flag = true};
+    case '>': return {.length = key_byte(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .element = true};
+    case '%': {
+      const std::size_t length = percent_at(text, i, ":=> ");
+      return {.length = length,
+              .escape_length = length,
+              .flag = length != 0 && percent_at(text, i, " ") != 0,
+              .element = length != 0 && percent_at(text, i, ">") != 0};
+    }
+    default: return {};
+  }
+}
+
+// Whether the text is part of an exchange of OAuth, where a "code" is a secret. Looked up once a text, when asked for.
+class OAuthContext {
+ public:
+  explicit OAuthContext(std::string_view text) : text_(text) {}
+
+  bool is_grant() {
+    if (!grant_) {
+      grant_ = text_.contains("grant_type") || text_.contains("redirect_uri") || text_.contains("authorization_code");
+    }
+    return *grant_;
+  }
+  bool is_exchange() {
+    if (!exchange_) {
+      exchange_ = is_grant() || text_.contains("state=") || find_caseless(text_, "oauth", 0) != kNone ||
+                  find_caseless(text_, "callback", 0) != kNone;
+    }
+    return *exchange_;
+  }
+
+ private:
+  std::string_view text_;
+  std::optional<bool> grant_;
+  std::optional<bool> exchange_;
+};
+
+// Names that mean a secret only where they stand.
+std::optional<KeyMeaning> meaning_in_place(std::string_view text, Key key, OAuthContext& oauth) {
+  const std::string_view name = text.substr(key.begin, key.end - key.begin);
+  const bool signature = equals_caseless(name, "sig") || equals_caseless(name, "signature");
+  const bool code = equals_caseless(name, "code");
+  if (!signature && !code) return std::nullopt;
+  const bool query = is_query_key(text, key.begin);
+  if (signature && query) return KeyMeaning{kSignedUrl, true};
+  if (code && (query || oauth.is_grant())) return KeyMeaning{kOAuthCode, true};
+  return std::nullopt;
+}
+
+bool is_secret_value(std::string_view name, const KeyMeaning& meaning, Sign sign, bool quoted, std::string_view value,
+                     OAuthContext& oauth) {
+  if (is_placeholder(value)) return false;
+  // password = :password, as statements name their parameters.
+  if ((value[0] == ':' || value[0] == '@') && value.size() > 3 && name.ends_with(value.substr(1))) return false;
+  if (meaning.digits) return is_bank_account_text(value);
+  if (equals_caseless(name, "pwd") && value[0] == '/') return false;  // the working directory
+  if (!meaning.weak) return true;
+  if (meaning.rule == kSignedUrl) return value.size() >= kSignatureBytesMin;
+  if (meaning.rule == kOAuthCode) {
+    return std::ranges::any_of(value, is_digit) && std::ranges::any_of(value, is_letter) &&
+           value.size() >= (oauth.is_exchange() ? kCodeBytesMin : kLoneCodeBytesMin);
+  }
+  // "Unexpected token: x" is prose, "token: 12" a count.
+  if (sign.prose && !quoted && !looks_random(value)) return false;
+  return value.size() >= kTokenDigitsMin || !std::ranges::all_of(value, is_digit);
+}
+
+}  // namespace
+
+void match_key_value(const Text& source, std::vector<MaskSpan>& spans) {
+  const std::string_view text = source.bytes;
+  OAuthContext oauth(text);
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    const Sign sign = sign_at(text, i);
+    if (sign.length == 0) continue;
+    const Key key = key_before(source, i);
+    if (key.begin == key.end) continue;
+    const std::string_view name = text.substr(key.begin, key.end - key.begin);
+    if (sign.flag && !name.starts_with("--")) continue;
+    if (sign.element && (key.end != i || !opens_element(text, key.begin))) continue;
+    auto meaning = key_meaning(name);
+    if (!meaning) meaning = meaning_in_place(text, key, oauth);
+    if (!meaning) continue;
+
+    const Value value = sign.element ? element_value(text, i + sign.length, sign.escape_length)
+                                     : value_after(source, i + sign.length, sign.escape_length, *meaning);
+    if (value.begin >= value.end || only_masks(source, value)) continue;
+    const std::string_view found = text.substr(value.begin, value.end - value.begin);
+    // An object or list: its own keys are looked at on their own.
+    if (!value.quoted && (found[0] == '{' || (found[0] == '[' && source.mask_end(value.begin) == 0))) continue;
+    if (meaning->header && scheme_and_masks(source, value)) continue;
+    if (!is_secret_value(name, *meaning, sign, value.quoted, found, oauth)) continue;
+    add(spans, value.begin, value.end, meaning->rule);
+    i = std::max(i, value.end - 1);
+  }
+}
+
+}  // namespace fettle::redact
