@@ -1,0 +1,376 @@
+// Generated from docs/openapi.yaml and packs/identifiers.yaml by `npm run types`. Do not edit.
+
+// What a filter may be named, besides the parameters of each path.
+export const IDENTIFIERS: readonly string[] = ["trace_id","span_id","request_id","correlation_id","client_id","platform","surface","lane","execution_lane","blueprint_id","plan_id","asset_id","calendar_item_id","episode_id","job_id","run_id","step_id","tool_id","runner_id","runner_pool","ticket_id","workflow","agent","actor_type","actor_id","role","policy_snapshot_id","error_code","model","provider"];
+
+export type Time = string;
+
+export type NextCursor = string | null;
+
+export type Partial = boolean;
+
+export type Attributes = Readonly<Record<string, unknown>>;
+
+export type Identifiers = Readonly<Record<string, string>>;
+
+export type Event = {
+  readonly ts: Time;
+  readonly name: string;
+  readonly attrs: Attributes;
+};
+
+export type Link = {
+  readonly trace_id: string;
+  readonly span_id: string;
+  readonly trace_state: string;
+  readonly attrs: Attributes;
+};
+
+export type Span = {
+  readonly ts: Time;
+  /** Lower-case hex; a foreign id as it was sent. */
+  readonly trace_id: string;
+  readonly span_id: string;
+  /** Empty for a root. */
+  readonly parent_span_id: string;
+  readonly name: string;
+  /** internal, server, client, producer, consumer, unspecified, or the number of an unknown kind. */
+  readonly kind: string;
+  /** unset, ok or error. */
+  readonly status: string;
+  readonly status_message: string;
+  readonly duration_ms: number;
+  readonly service_name: string;
+  readonly scope_name: string;
+  readonly scope_version: string;
+  readonly trace_state: string;
+  readonly flags: number;
+  readonly attrs: Attributes;
+  readonly resource: Attributes;
+  readonly events: readonly Event[];
+  readonly links: readonly Link[];
+  readonly ids: Identifiers;
+  readonly dropped_attributes_count: number;
+  readonly dropped_events_count: number;
+  readonly dropped_links_count: number;
+};
+
+export type Log = {
+  readonly ts: Time;
+  readonly observed_ts: Time;
+  readonly severity_number: number;
+  /** As the source spelt it. */
+  readonly severity_text: string;
+  readonly level: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "unset";
+  readonly body: string;
+  readonly event_name: string;
+  readonly trace_id: string;
+  readonly span_id: string;
+  readonly service_name: string;
+  readonly attrs: Attributes;
+  readonly resource: Attributes;
+  readonly ids: Identifiers;
+  readonly scope_name: string;
+  readonly flags: number;
+};
+
+export type Trace = {
+  readonly trace_id: string;
+  readonly spans: readonly Span[];
+  readonly partial: Partial;
+  /** The limit that cut the trace short, if one did. */
+  readonly truncated: null | {
+    readonly reason: "spans" | "bytes";
+    readonly limit: number;
+  };
+};
+
+export type TraceOutline = {
+  readonly trace_id: string;
+  readonly start_ts: Time;
+  readonly names: readonly string[];
+  readonly services: readonly string[];
+  readonly span_count: number;
+  readonly error_count: number;
+  /** By start: span id, index of the parent or -1, index into names, index into services, start after start_ts in µs, duration in µs, status (0 unset, 1 ok, 2 error), kind. */
+  readonly spans: readonly (readonly [string, number, number, number, number, number, number, string])[];
+};
+
+export type KindSummary = {
+  readonly kind: string;
+  readonly traces: number;
+  readonly logs: number;
+  readonly first_ts: Time;
+  readonly last_ts: Time;
+};
+
+export type Balance = {
+  readonly received: number;
+  /** Sent again within ten minutes. */
+  readonly duplicate: number;
+  /** By reason. */
+  readonly rejected: Readonly<Record<string, number>>;
+  readonly redacted_away: number;
+  readonly stored: number;
+  readonly sampled_out: number;
+  readonly expired: number;
+  /** Durable in the spool and not readable yet. */
+  readonly pending: number;
+  readonly balanced: boolean;
+};
+
+export type IngestStatus = {
+  /** Age of the oldest acknowledged record that is not readable yet. */
+  readonly lag_ms: number;
+  readonly readable_watermark_ts: string | null;
+  readonly rates: {
+    readonly spans_per_second: number;
+    readonly logs_per_second: number;
+    readonly points_per_second: number;
+  };
+  readonly spool: {
+    readonly bytes: number;
+    readonly bytes_max: number;
+    readonly oldest_age_ms: number;
+  };
+  /** Records over the last five minutes. */
+  readonly rejected_recent: number;
+  /** Requests refused for want of room over the last five minutes. */
+  readonly dropped_recent: number;
+  /** Rows set aside because the store will never take them. */
+  readonly refused_rows: number;
+  readonly engine: {
+    readonly state: string;
+    readonly restarts: number;
+  };
+  readonly skew: readonly ({
+    readonly sender: string;
+    /** How far the sender's clock is ahead. */
+    readonly skew_ms: number;
+  })[];
+};
+
+export type Health = {
+  readonly status: "healthy" | "degraded" | "unhealthy";
+  readonly version?: string;
+  readonly uptime_seconds?: number;
+  readonly checks?: Readonly<Record<string, {
+    readonly status: "up" | "degraded" | "down";
+    readonly critical: boolean;
+    readonly latency_ms: number;
+    readonly message?: string;
+  }>>;
+};
+
+export type Problem = {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: string;
+  readonly request_id: string;
+};
+
+export interface ApiGet {
+  readonly "/api/v1/traces/{trace_id}": {
+    readonly query: {};
+    readonly answer: Trace;
+  };
+  readonly "/api/v1/traces/{trace_id}/outline": {
+    readonly query: {};
+    readonly answer: TraceOutline;
+  };
+  readonly "/api/v1/spans": {
+    readonly query: {
+      readonly from?: string;
+      readonly to?: string;
+      readonly trace_id?: string;
+      readonly span_id?: string;
+      readonly service?: string;
+      readonly name?: string;
+      readonly status?: "unset" | "ok" | "error";
+      readonly kind?: "internal" | "server" | "client" | "producer" | "consumer" | "unspecified";
+      readonly duration_ms_min?: number;
+      readonly duration_ms_max?: number;
+      readonly q?: string;
+      readonly filters?: Readonly<Record<string, string>>;
+      readonly order?: "desc" | "asc";
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: {
+      readonly spans: readonly Span[];
+      readonly next_cursor: NextCursor;
+      readonly partial: Partial;
+    };
+  };
+  readonly "/api/v1/logs": {
+    readonly query: {
+      readonly from?: string;
+      readonly to?: string;
+      readonly trace_id?: string;
+      readonly span_id?: string;
+      readonly service?: string;
+      readonly level?: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "unset";
+      readonly event_name?: string;
+      readonly q?: string;
+      readonly filters?: Readonly<Record<string, string>>;
+      readonly order?: "desc" | "asc";
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: {
+      readonly logs: readonly Log[];
+      readonly next_cursor: NextCursor;
+      readonly partial: Partial;
+    };
+  };
+  readonly "/api/v1/logs/histogram": {
+    readonly query: {
+      readonly from?: string;
+      readonly to?: string;
+      readonly trace_id?: string;
+      readonly span_id?: string;
+      readonly service?: string;
+      readonly level?: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "unset";
+      readonly event_name?: string;
+      readonly q?: string;
+      readonly filters?: Readonly<Record<string, string>>;
+      readonly buckets?: number;
+    };
+    readonly answer: {
+      readonly from: Time;
+      readonly to: Time;
+      readonly bucket_ms: number;
+      readonly total: number;
+      readonly partial: Partial;
+      readonly buckets: readonly ({
+        readonly ts: Time;
+        readonly trace: number;
+        readonly debug: number;
+        readonly info: number;
+        readonly warn: number;
+        readonly error: number;
+        readonly fatal: number;
+        readonly unset: number;
+      })[];
+    };
+  };
+  readonly "/api/v1/logs/tail": {
+    readonly query: {
+      readonly from?: string;
+      readonly trace_id?: string;
+      readonly span_id?: string;
+      readonly service?: string;
+      readonly level?: "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "unset";
+      readonly event_name?: string;
+      readonly q?: string;
+      readonly filters?: Readonly<Record<string, string>>;
+      readonly last_event_id?: string;
+    };
+    readonly answer: unknown;
+  };
+  readonly "/api/v1/journeys/{value}": {
+    readonly query: {
+      readonly kind?: string;
+      readonly from?: string;
+      readonly to?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: {
+      readonly value: string;
+      readonly kinds: readonly KindSummary[];
+      /** Newest first, at most 1,000. */
+      readonly trace_ids: readonly string[];
+      readonly items: readonly ({
+        readonly type: "span";
+      } & Span | {
+        readonly type: "log";
+      } & Log)[];
+      readonly next_cursor: NextCursor;
+      readonly partial: Partial;
+    };
+  };
+  readonly "/api/v1/resolve": {
+    readonly query: {
+      readonly id?: string;
+    };
+    readonly answer: {
+      readonly id: string;
+      readonly kinds: readonly KindSummary[];
+    };
+  };
+  readonly "/api/v1/ingest/balance": {
+    readonly query: {};
+    readonly answer: {
+      readonly senders: readonly ({
+        readonly sender: string;
+        readonly signal: string;
+      } & Balance)[];
+      readonly totals: Balance;
+    };
+  };
+  readonly "/api/v1/ingest/status": {
+    readonly query: {};
+    readonly answer: IngestStatus;
+  };
+  readonly "/api/v1/openapi.json": {
+    readonly query: {};
+    readonly answer: Readonly<Record<string, unknown>>;
+  };
+}
+
+export interface ApiPost {
+  readonly "/api/v1/sql": {
+    readonly query: {};
+    readonly body: {
+      readonly query: string;
+      readonly max_rows?: number;
+    };
+    readonly answer: {
+      readonly columns: readonly ({
+        readonly name: string;
+        readonly type: string;
+      })[];
+      readonly rows: readonly (readonly unknown[])[];
+      /** A limit of rows or bytes was reached. */
+      readonly truncated: boolean;
+      readonly elapsed_ms: number;
+    };
+  };
+  readonly "/api/v1/ingest/logs": {
+    readonly query: {};
+    readonly body: Readonly<Record<string, unknown>> | readonly unknown[];
+    readonly answer: {
+      readonly accepted: number;
+      readonly rejected: number;
+      readonly errors: readonly ({
+        readonly line: number;
+        readonly detail: string;
+      })[];
+    };
+  };
+  readonly "/api/v1/redaction/preview": {
+    readonly query: {};
+    readonly body: {
+      readonly text: string;
+      /** The attribute key the text is a value of. */
+      readonly key?: string;
+      /** Instead of the configured rules; the built-in ones always apply. */
+      readonly rules?: readonly ({
+        readonly name: string;
+        /** RE2 syntax. */
+        readonly pattern: string;
+        readonly replacement?: string;
+      })[];
+    };
+    readonly answer: {
+      readonly text: string;
+      readonly findings: readonly ({
+        readonly rule: string;
+        readonly count: number;
+      })[];
+    };
+  };
+}
