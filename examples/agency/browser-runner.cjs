@@ -1,6 +1,6 @@
 // The browser runner: publishes where a platform has no API, step by step, and looks whether the post can be seen.
 'use strict';
-const { start, api } = require('./lib/telemetry.cjs');
+const { start } = require('./lib/telemetry.cjs');
 const telemetry = start('agency-browser-runner');
 const { serve, call, ports, address, sleep, HttpError } = require('./lib/http.cjs');
 const { span, log, meter } = telemetry;

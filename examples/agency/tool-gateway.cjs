@@ -1,6 +1,6 @@
 // The tool gateway: what the agent may do in the world, each call a span of its own.
 'use strict';
-const { start, api } = require('./lib/telemetry.cjs');
+const { start } = require('./lib/telemetry.cjs');
 const telemetry = start('agency-tool-gateway');
 const { serve, call, ports, address, HttpError } = require('./lib/http.cjs');
 const { span, log, meter } = telemetry;

@@ -92,6 +92,11 @@ KeyInfo* AttributeKeys::find(std::string_view key) {
   made->key = key;
   if (std::string masked = redactor_.redact(key); masked != key) made->masked = std::move(masked);
   made->identifier = identifiers_.find(key);
+  // The ids of trace and span are fields of every record; as attributes they only repeat them.
+  if (made->identifier != nullptr) {
+    const auto* definition = identifiers_.by_kind(made->identifier->kind);
+    if (definition->name == "trace_id" || definition->name == "span_id") made->identifier = nullptr;
+  }
   made->llm = llm_field_of(key);
   made->is_secret = redact::is_secret_key(key);
   made->is_content = is_content_key(key);

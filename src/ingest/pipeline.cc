@@ -27,6 +27,7 @@ constexpr std::string_view kUnknownSender = "unknown_service";
 constexpr std::string_view kTooOld = "too_old";
 constexpr std::string_view kTooFarAhead = "too_far_ahead";
 constexpr std::string_view kInvalid = "invalid";
+constexpr std::size_t kSpanIdBytes = 8;
 
 Signal balance_signal(otlp::Signal signal) {
   switch (signal) {
@@ -147,7 +148,7 @@ struct Pipeline::Impl {
     auto decoded = submission.format == Submission::Format::kJson ? otlp::decode_json(body, options.limits, traces)
                                                                   : otlp::decode_protobuf(body, options.limits, traces);
     if (!decoded) return std::unexpected(std::move(decoded).error());
-    Accepted accepted = begin(submission, traces, traces.spans.size());
+    Accepted accepted = begin(traces, traces.spans.size());
     clean(submission, traces);
     open_senders(submission, traces);
     spans.begin(submission.workspace.value, traces, now);
@@ -168,11 +169,12 @@ struct Pipeline::Impl {
   Result<Accepted> add_logs(const Submission& submission, const std::string& body) {
     std::string warning;
     if (submission.format == Submission::Format::kNdjson || submission.format == Submission::Format::kJsonLogs) {
-      NdjsonOptions lines{.limits = options.limits,
-                          .received_at = now,
-                          .service_name = submission.service_name,
-                          .container_id = submission.container_id};
-      auto summary = decode_ndjson(body, submission.format == Submission::Format::kJsonLogs, lines, records);
+      NdjsonOptions reading;
+      reading.limits = options.limits;
+      reading.received_at = now;
+      reading.service_name = submission.service_name;
+      reading.container_id = submission.container_id;
+      auto summary = decode_ndjson(body, submission.format == Submission::Format::kJsonLogs, reading, records);
       if (!summary) return std::unexpected(std::move(summary).error());
       if (summary->unparsable != 0) warning = fmt::format("{} lines were kept as text", summary->unparsable);
     } else {
@@ -180,7 +182,7 @@ struct Pipeline::Impl {
                                                                     : otlp::decode_protobuf(body, options.limits, records);
       if (!decoded) return std::unexpected(std::move(decoded).error());
     }
-    Accepted accepted = begin(submission, records, records.records.size());
+    Accepted accepted = begin(records, records.records.size());
     if (accepted.message.empty()) accepted.message = std::move(warning);
     const std::uint64_t removed = clean(submission, records);
     open_senders(submission, records);
@@ -213,7 +215,7 @@ struct Pipeline::Impl {
     if (!decoded) return std::unexpected(std::move(decoded).error());
     const std::size_t total = points.number_points.size() + points.histogram_points.size() +
                               points.exponential_histogram_points.size() + points.summary_points.size();
-    Accepted accepted = begin(submission, points, total);
+    Accepted accepted = begin(points, total);
     clean(submission, points);
     open_senders(submission, points);
     point_blocks.begin(submission.workspace.value, points, now);
@@ -233,29 +235,43 @@ struct Pipeline::Impl {
     return accepted;
   }
 
-  // Logs that carry the trace's id as an attribute (legacy formats, structured loggers) are joined to their trace.
+  // Logs that carry their trace's ids as attributes (legacy formats, structured loggers) are joined to their trace, and
+  // what the record says in its own fields is not stored a second time.
   void adopt_trace_ids(otlp::Logs& request) {
     for (otlp::LogRecord& record : request.records) {
-      if (!record.trace_id.empty() || !record.foreign_trace_id.empty()) continue;
+      std::uint32_t kept = record.attributes.first;
       for (std::uint32_t i = record.attributes.first; i < record.attributes.first + record.attributes.count; ++i) {
-        const otlp::Attribute& attribute = request.attributes[i];
-        if ((attribute.key != "trace_id" && attribute.key != "traceId") || attribute.value.type != otlp::ValueType::kString ||
-            attribute.value.text().empty()) {
-          continue;
-        }
-        std::string raw = parse_trace_id(attribute.value.text());
-        if (raw.empty()) {
-          record.foreign_trace_id = attribute.value.text();
-        } else {
-          record.trace_id = request.keep(std::move(raw));
-        }
+        if (adopt(request, record, request.attributes[i])) continue;
+        request.attributes[kept] = request.attributes[i];
+        infos[kept++] = infos[i];
       }
+      record.attributes.count = kept - record.attributes.first;
     }
   }
 
+  // True when the attribute says nothing that the record does not say itself.
+  static bool adopt(otlp::Logs& request, otlp::LogRecord& record, const otlp::Attribute& attribute) {
+    if (attribute.value.type != otlp::ValueType::kString) return attribute.key == "trace_flags" && !record.trace_id.empty();
+    const std::string_view text = attribute.value.text();
+    if (attribute.key == "trace_id" || attribute.key == "traceId") {
+      std::string raw = parse_trace_id(text);
+      if (!record.trace_id.empty()) return raw == record.trace_id;
+      if (raw.empty() && record.foreign_trace_id.empty()) record.foreign_trace_id = text;
+      if (!raw.empty()) record.trace_id = request.keep(std::move(raw));
+      return true;
+    }
+    if (attribute.key == "span_id" || attribute.key == "spanId") {
+      auto raw = from_hex(text);
+      if (!raw || raw->size() != kSpanIdBytes) return false;
+      if (!record.span_id.empty()) return *raw == record.span_id;
+      record.span_id = request.keep(*std::move(raw));
+      return true;
+    }
+    return attribute.key == "trace_flags" && !record.trace_id.empty();
+  }
+
   template <class Request>
-  Accepted begin(const Submission& submission, const Request& request, std::size_t items) {
-    (void)submission;
+  static Accepted begin(const Request& request, std::size_t items) {
     Accepted accepted;
     accepted.received = static_cast<std::int64_t>(items) + request.rejections.count;
     accepted.rejected = request.rejections.count;
@@ -282,7 +298,12 @@ struct Pipeline::Impl {
   std::uint32_t line_of(const WorkspaceId& workspace, std::string_view sender, Signal signal) {
     const auto [entry, is_new] = lines.try_emplace(std::tuple(workspace.value, std::string(sender), signal),
                                                    static_cast<std::uint32_t>(counts.size()));
-    if (is_new) counts.push_back({.workspace = workspace, .sender = std::string(sender), .signal = signal});
+    if (is_new) {
+      CountDelta& line = counts.emplace_back();
+      line.workspace = workspace;
+      line.sender = sender;
+      line.signal = signal;
+    }
     return entry->second;
   }
 
@@ -345,6 +366,7 @@ struct Pipeline::Impl {
     std::vector<telemetry::TableBlock> blocks = spans.take();
     span_origins.tell(blocks, 0, record.origins);
     record.blocks = std::move(blocks);
+    move_into(record.blocks, spans.take_derived());
     blocks = logs.take();
     log_origins.tell(blocks, static_cast<std::uint32_t>(record.blocks.size()), record.origins);
     move_into(record.blocks, std::move(blocks));
