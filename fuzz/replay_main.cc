@@ -1,5 +1,5 @@
-// Stands in for libFuzzer where it is not linked: gives each file of the named folders or files to the fuzz target once,
-// so that what a fuzzer ever found stays an ordinary test.
+// Stands in for libFuzzer where it is not linked: gives each file of the named folders or files to the fuzz target
+// once, so that what a fuzzer ever found stays an ordinary test.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

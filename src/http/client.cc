@@ -69,6 +69,17 @@ bool is_repeatable(std::string_view method) {
 
 bool is_one_line(std::string_view text) { return text.find_first_of(std::string_view("\r\n\0", 3)) == text.npos; }
 
+bool is_method(std::string_view text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '-'; });
+}
+
+// A path with no blank or control character, any of which could begin another header field or request.
+bool is_target(std::string_view text) {
+  return text.starts_with('/') && std::all_of(text.begin(), text.end(),
+                                              [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
+}
+
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kBlank = " \t\r\n";
   text.remove_prefix(std::min(text.find_first_not_of(kBlank), text.size()));
@@ -166,7 +177,8 @@ void append(HeaderList& list, const std::string& line) {
 }  // namespace
 
 struct Client::Impl {
-  Impl(std::string base_address, ClientOptions client_options) : base(std::move(base_address)), options(std::move(client_options)) {
+  Impl(std::string base_address, ClientOptions client_options)
+      : base(std::move(base_address)), options(std::move(client_options)) {
     static const CurlGlobal global;
     if (base.starts_with("unix:")) {
       socket_path = base.substr(5);
@@ -180,7 +192,8 @@ struct Client::Impl {
   Result<std::unique_ptr<Handle>> take(const ClientRequest& request, steady_clock::time_point until);
   void give_back(std::unique_ptr<Handle> handle);
   Result<Response> exchange(const ClientRequest& request, const std::function<bool(std::string_view)>* sink);
-  void prepare(CURL* easy, Exchange& exchange, const std::string& url, curl_slist* headers, milliseconds time_left) const;
+  void prepare(CURL* easy, Exchange& exchange, const std::string& url, curl_slist* headers,
+               milliseconds time_left) const;
   Error explain(CURLcode code, const Exchange& exchange, const char* detail, const ClientRequest& request) const;
 
   // Constant after construction.
@@ -241,7 +254,8 @@ void Client::Impl::prepare(CURL* easy, Exchange& exchange, const std::string& ur
   curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, kIdleSecondsMax);
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kBufferBytes);
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(1, options.connect_time_max.count())));
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                   static_cast<long>(std::max<std::int64_t>(1, options.connect_time_max.count())));
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(1, time_left.count())));
   if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
 
@@ -274,10 +288,12 @@ void Client::Impl::prepare(CURL* easy, Exchange& exchange, const std::string& ur
 Error Client::Impl::explain(CURLcode code, const Exchange& exchange, const char* detail,
                             const ClientRequest& request) const {
   // The target may carry a secret in its query; the path is enough to find the request.
-  const std::string what = fmt::format("{} {}{}", request.method, base, request.target.substr(0, request.target.find('?')));
+  const std::string what =
+      fmt::format("{} {}{}", request.method, base, request.target.substr(0, request.target.find('?')));
   const std::string cause = *detail != '\0' ? detail : curl_easy_strerror(code);
   if (exchange.too_large) {
-    return {ErrorCode::kTooLarge, fmt::format("{}: the answer is larger than {} bytes", what, request.response_bytes_max)};
+    return {ErrorCode::kTooLarge,
+            fmt::format("{}: the answer is larger than {} bytes", what, request.response_bytes_max)};
   }
   if (!exchange.sink_failure.empty()) {
     return {ErrorCode::kInternal, fmt::format("{}: taking the answer failed: {}", what, exchange.sink_failure)};
@@ -285,30 +301,32 @@ Error Client::Impl::explain(CURLcode code, const Exchange& exchange, const char*
   if (exchange.sink_stopped || request.stop.stop_requested()) {
     return {ErrorCode::kCancelled, fmt::format("{}: stopped", what)};
   }
+  curl_off_t connected = 0;
+  curl_easy_getinfo(exchange.easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT: {
-      curl_off_t connected = 0;
-      curl_easy_getinfo(exchange.easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
       curl_off_t total = 0;
       curl_easy_getinfo(exchange.easy, CURLINFO_TOTAL_TIME_T, &total);
       const bool in_time = std::chrono::microseconds(total) < request.time_max;
       if (connected == 0 && in_time) return {ErrorCode::kUnavailable, fmt::format("{}: {}", what, cause)};
       return {ErrorCode::kDeadlineExceeded, fmt::format("{}: {}", what, cause)};
     }
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return {ErrorCode::kInvalidArgument, fmt::format("{}: {}", what, cause)};
+    case CURLE_UNSUPPORTED_PROTOCOL:  // also said of an answer that is not HTTP
+      if (connected != 0) return {ErrorCode::kUnavailable, fmt::format("{}: {}", what, cause)};
+      [[fallthrough]];
+    case CURLE_URL_MALFORMAT: return {ErrorCode::kInvalidArgument, fmt::format("{}: {}", what, cause)};
     case CURLE_OUT_OF_MEMORY: return {ErrorCode::kResourceExhausted, fmt::format("{}: {}", what, cause)};
     default: return {ErrorCode::kUnavailable, fmt::format("{}: {}", what, cause)};
   }
 }
 
-Result<Response> Client::Impl::exchange(const ClientRequest& request, const std::function<bool(std::string_view)>* sink) {
+Result<Response> Client::Impl::exchange(const ClientRequest& request,
+                                        const std::function<bool(std::string_view)>* sink) {
   HeaderList headers;
   append(headers, "Expect:");  // curl would wait for the server's leave before larger bodies
   if (!request.headers.has("Content-Type")) append(headers, "Content-Type:");
-  if (!is_one_line(request.method) || !is_one_line(request.target) || !request.target.starts_with('/')) {
-    return fail(ErrorCode::kInvalidArgument, "a request's method and target must be one line, the target a path");
+  if (!is_method(request.method) || !is_target(request.target)) {
+    return fail(ErrorCode::kInvalidArgument, "a request needs a method of letters and a percent-encoded path");
   }
   for (const auto& [name, value] : request.headers) {
     if (name.empty() || name.find_first_of(":; \t") != std::string::npos || !is_one_line(name) || !is_one_line(value)) {
@@ -371,7 +389,8 @@ Result<Response> Client::Impl::exchange(const ClientRequest& request, const std:
   return result;
 }
 
-Client::Client(std::string base, ClientOptions options) : impl_(std::make_unique<Impl>(std::move(base), std::move(options))) {}
+Client::Client(std::string base, ClientOptions options)
+    : impl_(std::make_unique<Impl>(std::move(base), std::move(options))) {}
 
 Client::~Client() = default;
 

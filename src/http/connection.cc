@@ -99,7 +99,8 @@ void Connection::close() {
 }
 
 void Connection::cut() {
-  const struct ::linger at_once{.l_onoff = 1, .l_linger = 0};  // a reset, so that the reader cannot mistake it for an end
+  const struct ::linger at_once{.l_onoff = 1,
+                                .l_linger = 0};  // a reset, so that the reader cannot mistake it for an end
   ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
   close();
 }
@@ -278,7 +279,8 @@ void Connection::begin_request(std::string_view header) {
   }
   if (continue_expected && input_unread_ && input_.empty()) {
     // Nothing else is on its way out, so the few bytes fit the kernel's buffer; if not, the connection is broken.
-    const ssize_t sent = ::send(socket_.native_handle(), kContinue.data(), kContinue.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent =
+        ::send(socket_.native_handle(), kContinue.data(), kContinue.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent != static_cast<ssize_t>(kContinue.size())) return close();
   }
   state_ = State::kBody;
@@ -477,10 +479,11 @@ void Connection::pump() {
 void Connection::write_out() {
   writing_ = true;
   set_deadline(steady_clock::now() + host_.options.write_time_max);
-  socket_.async_write_some(out_, [self = shared_from_this()](const boost::system::error_code& error, std::size_t count) {
-    self->writing_ = false;
-    self->on_written(error, count);
-  });
+  socket_.async_write_some(out_,
+                           [self = shared_from_this()](const boost::system::error_code& error, std::size_t count) {
+                             self->writing_ = false;
+                             self->on_written(error, count);
+                           });
 }
 
 void Connection::on_written(const boost::system::error_code& error, std::size_t count) {
@@ -550,9 +553,7 @@ void Connection::on_timer() {
     case State::kHeader: return refuse(Refusal::kHeaderTimeout, 408, "the header took too long");
     case State::kBody: return refuse(Refusal::kBodyTimeout, 408, "the body came too slowly");
     case State::kWriting:
-    case State::kStreaming:
-      host_.refusals[static_cast<std::size_t>(Refusal::kWriteTimeout)]->add();
-      return cut();
+    case State::kStreaming: host_.refusals[static_cast<std::size_t>(Refusal::kWriteTimeout)]->add(); return cut();
     case State::kIdle:
     case State::kLinger: return close();
     case State::kHandling:

@@ -5,13 +5,13 @@
 // that thread's set of connections and by its own pending operations.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/basic_stream_socket.hpp>
-#include <array>
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -31,9 +31,9 @@ namespace fettle::http {
 using Context = boost::asio::io_context;
 // The one stream type: TCP and Unix sockets alike, with the concrete executor rather than a type-erased one.
 using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, Context::executor_type>;
-using Timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                                boost::asio::wait_traits<std::chrono::steady_clock>,
-                                                Context::executor_type>;
+using Timer =
+    boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
+                                      Context::executor_type>;
 
 class Connection;
 
@@ -49,7 +49,15 @@ struct IoThread {
 
 // Why a request was refused or cut by the server itself; the label of fettle_http_refused_total.
 enum class Refusal {
-  kGate, kMalformed, kHeaderTooLarge, kHeaderTimeout, kBodyTooLarge, kBodyTimeout, kUnsupported, kNoRoom, kWriteTimeout,
+  kGate,
+  kMalformed,
+  kHeaderTooLarge,
+  kHeaderTimeout,
+  kBodyTooLarge,
+  kBodyTimeout,
+  kUnsupported,
+  kNoRoom,
+  kWriteTimeout,
   kCount
 };
 
@@ -132,7 +140,7 @@ class Connection final : public Exchange::Carrier, public std::enable_shared_fro
 
   Socket socket_;
   Timer timer_;
-  TimePoint deadline_ = TimePoint::max();    // when the present state has lasted too long
+  TimePoint deadline_ = TimePoint::max();      // when the present state has lasted too long
   TimePoint timer_set_to_ = TimePoint::max();  // may be earlier than deadline_: moving a deadline back costs nothing
   State state_ = State::kIdle;
 
@@ -141,7 +149,7 @@ class Connection final : public Exchange::Carrier, public std::enable_shared_fro
   bool reading_body_ = false;  // a read into the body's own space is under way
   bool peer_done_ = false;     // the other side has sent its last byte
   std::size_t header_scanned_ = 0;
-  TimePoint request_began_;    // its first byte; then the first moment of its body
+  TimePoint request_began_;  // its first byte; then the first moment of its body
 
   Request request_;
   std::optional<RequestParser> parser_;
@@ -160,7 +168,7 @@ class Connection final : public Exchange::Carrier, public std::enable_shared_fro
   bool writing_ = false;
   std::string stream_pending_;  // taken from the exchange while a write is under way
   bool stream_ended_ = false;
-  bool last_write_ = false;     // after this one the answer is whole
+  bool last_write_ = false;  // after this one the answer is whole
   std::size_t linger_bytes_left_ = 0;
 };
 

@@ -54,7 +54,7 @@ Result<sockaddr_un> unix_address(const std::string& path) {
 
 // Makes room at `path`: removes a socket that nobody answers on.
 Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
-  struct stat found {};
+  struct stat found{};
   if (::lstat(path.c_str(), &found) != 0) {
     if (errno == ENOENT) return {};
     return fail(ErrorCode::kUnavailable, fmt::format("cannot look at {}: {}", path, errno_text(errno)));
@@ -114,9 +114,9 @@ Error bind_error(std::string_view address, int error) {
                         address)};
   }
   if (error == EACCES) {
-    return {ErrorCode::kUnavailable,
-            fmt::format("{} may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher port",
-                        address)};
+    return {
+        ErrorCode::kUnavailable,
+        fmt::format("{} may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher port", address)};
   }
   if (error == EADDRNOTAVAIL) {
     return {ErrorCode::kUnavailable, fmt::format("{} is not an address of this machine", address)};
@@ -145,7 +145,7 @@ Result<ListenSocket> ListenSocket::open_unix(std::string path) {
       ::bind(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0) {
     return fail(ErrorCode::kUnavailable, fmt::format("cannot make the socket {}: {}", path, errno_text(errno)));
   }
-  struct stat own {};
+  struct stat own{};
   if (::lstat(path.c_str(), &own) == 0) {
     made.device_ = own.st_dev;
     made.inode_ = own.st_ino;
@@ -202,7 +202,7 @@ ListenSocket& ListenSocket::operator=(ListenSocket&& other) noexcept {
 
 void ListenSocket::close() {
   if (fd_ < 0) return;
-  struct stat found {};
+  struct stat found{};
   if (!path_.empty() && ::lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_) {
     ::unlink(path_.c_str());
   }

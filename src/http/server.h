@@ -8,7 +8,8 @@
 //
 // A request passes two callbacks, both called on an I/O thread, so neither may block:
 //   Gate     after the header and before any of the body: authenticates, checks admission, says how much body may
-//            come and where it goes, or answers at once (the body is then not read and the connection closes).
+//            come and where it goes, or answers at once (the body is then not read and the connection closes). The
+//            length that the client promises, if it does, is in the Content-Length field, already checked.
 //   Handler  with the whole request. It hands the work to another thread and answers through the Responder, from any
 //            thread, at any time.
 // Limits on header size, idle time, time for a header and lowest body rate are the server's and answered by it: 431,
@@ -33,7 +34,7 @@ struct ServerOptions {
   int threads = 2;
   std::size_t connections_max = 10'000;  // further ones wait in the kernel's backlog
   std::size_t header_bytes_max = 64 * 1024;
-  std::chrono::milliseconds header_time_max{10'000};     // from the first byte of a request to the end of its header
+  std::chrono::milliseconds header_time_max{10'000};      // from the first byte of a request to the end of its header
   std::chrono::milliseconds keep_alive_time_max{75'000};  // between two requests of a connection
   // A body must average at least this rate, measured after `body_grace`: a slow-loris sender is cut off with 408.
   std::size_t body_bytes_per_second_min = 4 * 1024;
@@ -69,9 +70,9 @@ struct Request {
   std::string path;    // percent-decoded
   Query query;
   Headers headers;
-  std::string body;    // empty when body_file is open
+  std::string body;  // empty when body_file is open
   BodyFile body_file;
-  std::string remote;  // "127.0.0.1:5123" or "unix"
+  std::string remote;    // "127.0.0.1:5123" or "unix"
   std::string listener;  // the address it came in by, as given to listen()
 };
 
@@ -84,7 +85,8 @@ class ResponseStream {
   virtual bool write(std::string_view bytes) = 0;
   // True once the reader is gone.
   virtual bool is_closed() const = 0;
-  // Called once, on any thread, when the reader goes before the end; at once if it is gone already.
+  // Called once, on any thread, when the reader goes before the end; at once if it is gone already. A later call
+  // replaces the callback.
   virtual void on_close(std::function<void()> callback) = 0;
   // Ends the body well.
   virtual void finish() = 0;
@@ -92,7 +94,8 @@ class ResponseStream {
   virtual void abort() = 0;
 };
 
-// The right to answer one request, once. Dropping it unanswered answers 500. Thread-safe to move between threads.
+// The right to answer one request, once. Dropping it unanswered answers 500. Thread-safe to move between threads; it
+// may outlive the client's connection and the server, when answering does nothing.
 class Responder {
  public:
   struct Impl {
@@ -105,8 +108,11 @@ class Responder {
 
   void respond(Response response) && { std::exchange(impl_, nullptr)->respond(std::move(response)); }
   // Sends the head now (its body field is ignored) and the body as it comes.
-  std::unique_ptr<ResponseStream> stream(Response head) && { return std::exchange(impl_, nullptr)->stream(std::move(head)); }
-  // Called once, on any thread, if the client goes before the answer: cancel the work.
+  std::unique_ptr<ResponseStream> stream(Response head) && {
+    return std::exchange(impl_, nullptr)->stream(std::move(head));
+  }
+  // Called once, on any thread, if the client goes before the answer: cancel the work. Forgotten once the answer
+  // begins: a ResponseStream takes a callback of its own. It may still be running when respond() returns.
   void on_close(std::function<void()> callback) { impl_->on_close(std::move(callback)); }
 
  private:
@@ -117,9 +123,11 @@ class Responder {
 struct GateDecision {
   enum class BodyTo { kMemory, kMemoryFile };
   std::size_t body_bytes_max = 1024 * 1024;
-  BodyTo body_to = BodyTo::kMemory;
+  BodyTo body_to = BodyTo::kMemory;  // kMemoryFile: Request::body_file is open, even when the body is empty
   std::unique_ptr<Response> refuse;  // set: answer this, read no body, close
-  // Runs when the request is over, however it ends (answered, cut off, refused body): releases what the gate admitted.
+  // Runs once, on any thread, when the request is over, however it ends (answered, cut off, refused body): releases
+  // what the gate admitted. When the client leaves while the request is worked on, that is when the Responder or
+  // ResponseStream goes, so that a limit holds for work nobody waits for as well.
   std::move_only_function<void()> on_end;
 };
 
@@ -138,7 +146,9 @@ class Server {
   // the message says what to do.
   Result<std::string> listen(std::string_view address, Gate gate, Handler handler);
   void start();
-  // Stops accepting, closes idle connections, waits up to `deadline` for open requests, then cuts them. Idempotent.
+  // Stops accepting, closes idle connections, waits up to `deadline` for open requests, then cuts them (their on_close
+  // callbacks run). Streams without an end should be ended by whoever feeds them, or take the whole deadline.
+  // Idempotent. Never call it on an I/O thread.
   void stop(std::chrono::milliseconds deadline);
 
  private:

@@ -22,7 +22,9 @@ std::string body_of(const std::string& answer) {
   return end == std::string::npos ? "" : answer.substr(end + 4);
 }
 
-bool has_status(const std::string& answer, int status) { return answer.starts_with("HTTP/1.1 " + std::to_string(status) + " "); }
+bool has_status(const std::string& answer, int status) {
+  return answer.starts_with("HTTP/1.1 " + std::to_string(status) + " ");
+}
 
 Response text(std::string body) { return Response::make(200, "text/plain", std::move(body)); }
 
@@ -63,7 +65,8 @@ TEST_P(EveryTransport, CarriesARequestAndItsAnswer) {
   EXPECT_FALSE(request->body_file.is_open());
   EXPECT_EQ(request->listener, listen);
   const std::string host = server.address.substr(0, server.address.rfind(':') + 1);
-  EXPECT_TRUE(listen.starts_with("unix:") ? request->remote == "unix" : request->remote.starts_with(host)) << request->remote;
+  EXPECT_TRUE(listen.starts_with("unix:") ? request->remote == "unix" : request->remote.starts_with(host))
+      << request->remote;
 }
 
 INSTANTIATE_TEST_SUITE_P(Server, EveryTransport, ::testing::Values("127.0.0.1:0", "[::1]:0", "localhost:0", "unix"));
@@ -118,7 +121,8 @@ TEST(Server, AnswersPipelinedRequestsOneAfterAnother) {
   std::string all;
   for (int i = 0; i < 20; ++i) {
     all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
-    all += "PUT /" + std::to_string(i) + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n\r\n";
+    all += "PUT /" + std::to_string(i) +
+           " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n\r\n";
   }
   ASSERT_TRUE(socket.send(all));
   for (int i = 0; i < 20; ++i) {
@@ -135,7 +139,8 @@ TEST(Server, ReadsARequestThatComesByteByByte) {
   server.start();
   RawSocket socket(server.address);
   const std::string request =
-      "POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n1\r\n!\r\n0\r\nTrailer: t\r\n\r\n"
+      "POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n1\r\n!\r\n0\r\nTrailer: "
+      "t\r\n\r\n"
       "POST /q HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok";
   for (const char c : request) ASSERT_TRUE(socket.send({&c, 1}));
   EXPECT_EQ(body_of(socket.read_answer()), "POST /p hello!");
@@ -161,8 +166,8 @@ TEST(Server, ConnectionCloseIsHonouredFromBothSides) {
     std::move(responder).respond(std::move(answer));
   };
   server.start();
-  for (const char* request : {"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "GET /close HTTP/1.1\r\nHost: x\r\n\r\n",
-                              "GET / HTTP/1.0\r\n\r\n"}) {
+  for (const char* request : {"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                              "GET /close HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"}) {
     RawSocket socket(server.address);
     ASSERT_TRUE(socket.send(request));
     const std::string answer = socket.read_to_end();
@@ -256,20 +261,26 @@ INSTANTIATE_TEST_SUITE_P(
         Malformed{"HugeLength", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", 400},
         Malformed{"TwoLengths", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
         Malformed{"LengthThenCoding",
-                  "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+                  "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                  400},
         Malformed{"CodingThenLength",
-                  "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400},
+                  "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+                  400},
         Malformed{"UnknownCoding", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nabc", 501},
-        Malformed{"CodingBeforeChunked", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        Malformed{"CodingBeforeChunked",
+                  "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
+        Malformed{"ChunkedNotLast", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
                   501},
-        Malformed{"ChunkedNotLast", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 501},
         Malformed{"CodingAndLengthUnknown",
                   "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\nContent-Length: 3\r\n\r\nabc", 400},
-        Malformed{"CodingInOldVersion", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        Malformed{"CodingInOldVersion", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                  400},
         Malformed{"BadChunkSize", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
-        Malformed{"BadChunkEnd", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", 400},
+        Malformed{"BadChunkEnd",
+                  "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", 400},
         Malformed{"EndlessChunkHeader",
-                  "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'x'), 400},
+                  "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'x'),
+                  400},
         Malformed{"UnknownExpectation", "POST / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\nContent-Length: 1\r\n\r\na", 417},
         Malformed{"HeaderTooLarge", "GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(70'000, 'x') + "\r\n\r\n", 431},
         Malformed{"HeaderNeverEnds", "GET / HTTP/1.1\r\nX: " + std::string(65'536, 'x'), 431}),
@@ -497,7 +508,8 @@ TEST(Body, SixtyFourMebibytesArriveWholeInMemoryAndInAFile) {
     server.start();
     Client client(server.url(), {});
     const std::string_view whole = body;
-    const auto answer = client.send({.method = "POST", .body = {whole.substr(0, 1), whole.substr(1, 1'000'000), whole.substr(1'000'001)}});
+    const auto answer = client.send(
+        {.method = "POST", .body = {whole.substr(0, 1), whole.substr(1, 1'000'000), whole.substr(1'000'001)}});
     ASSERT_TRUE(answer) << answer.error().message();
     auto request = requests.take();
     ASSERT_TRUE(request);
@@ -851,7 +863,7 @@ TEST(Listen, AUnixSocketIsItsOwnersAloneAndGoesWithTheServer) {
   const std::string path = folder.file("s.sock");
   TestServer server;
   server.start("unix:" + path);
-  struct stat found {};
+  struct stat found{};
   ASSERT_EQ(::lstat(path.c_str(), &found), 0);
   EXPECT_TRUE(S_ISSOCK(found.st_mode));
   EXPECT_EQ(found.st_mode & 0777U, 0600U);
@@ -910,10 +922,10 @@ TEST(Listen, ATakenPortIsUnavailable) {
 TEST(Listen, AMalformedAddressIsAnInvalidArgument) {
   TestServer server;
   for (const std::string& address :
-       {std::string(""), std::string("127.0.0.1"), std::string("127.0.0.1:"), std::string("127.0.0.1:http"), std::string(":80"),
-        std::string("127.0.0.1:65536"), std::string("127.0.0.1:-1"), std::string("::1:80"), std::string("[::1]"),
-        std::string("[::1:80"), std::string("[127.0.0.1]:80"), std::string("300.0.0.1:80"), std::string("unix:"),
-        "unix:/" + std::string(200, 'x')}) {
+       {std::string(""), std::string("127.0.0.1"), std::string("127.0.0.1:"), std::string("127.0.0.1:http"),
+        std::string(":80"), std::string("127.0.0.1:65536"), std::string("127.0.0.1:-1"), std::string("::1:80"),
+        std::string("[::1]"), std::string("[::1:80"), std::string("[127.0.0.1]:80"), std::string("300.0.0.1:80"),
+        std::string("unix:"), "unix:/" + std::string(200, 'x')}) {
     const auto refused = server.server.listen(address, server.gate, server.handler);
     ASSERT_FALSE(refused) << address;
     EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument) << address;
@@ -952,9 +964,7 @@ TEST(Server, SurvivesClientsThatLeaveAtAnyMoment) {
     decision.on_end = [&] { ++ended; };
     return decision;
   };
-  server.handler = [&](Request request, Responder responder) {
-    work.put({std::move(request), std::move(responder)});
-  };
+  server.handler = [&](Request request, Responder responder) { work.put({std::move(request), std::move(responder)}); };
   server.start();
   std::atomic<bool> over = false;
   std::vector<std::jthread> workers;
@@ -990,13 +1000,24 @@ TEST(Server, SurvivesClientsThatLeaveAtAnyMoment) {
           RawSocket socket(server.address);
           const std::string body(static_cast<std::size_t>(i) * 997, 'b');
           const std::string request = "POST " + std::string(paths[(i + c) % 4]) +
-                                      " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+                                      " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
+                                      "\r\n\r\n" + body;
           switch (i % 5) {
             case 0: socket.send(request.substr(0, request.size() / 2)); break;  // leaves in the middle
-            case 1: socket.send(request); break;                               // leaves at once
-            case 2: socket.send(request); socket.read_some(1); break;          // leaves during the answer
-            case 3: socket.send(request + request); socket.read_some(300); break;
-            default: socket.send(request); socket.end_sending(); socket.read_to_end(); break;
+            case 1: socket.send(request); break;                                // leaves at once
+            case 2:
+              socket.send(request);
+              socket.read_some(1);
+              break;  // leaves during the answer
+            case 3:
+              socket.send(request + request);
+              socket.read_some(300);
+              break;
+            default:
+              socket.send(request);
+              socket.end_sending();
+              socket.read_to_end();
+              break;
           }
         }
       });

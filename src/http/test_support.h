@@ -71,7 +71,8 @@ class RawSocket {
     return true;
   }
 
-  // One whole answer with a Content-Length (or, after HEAD, none of its body); what came of it when the connection ends.
+  // One whole answer with a Content-Length (or, after HEAD, none of its body); what came of it when the connection
+  // ends.
   std::string read_answer(bool head_only = false) {
     std::size_t end = 0;
     while ((end = received_.find("\r\n\r\n")) == std::string::npos) {
@@ -191,7 +192,8 @@ struct TestServer {
 
   std::function<GateDecision(Request&)> gate = [](Request&) { return GateDecision{}; };
   std::function<void(Request, Responder)> handler = [](Request request, Responder responder) {
-    std::move(responder).respond(Response::make(200, "text/plain", request.method + " " + request.path + " " + request.body));
+    std::move(responder).respond(
+        Response::make(200, "text/plain", request.method + " " + request.path + " " + request.body));
   };
   std::string address;
   metrics::Registry metrics;
