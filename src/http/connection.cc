@@ -53,6 +53,17 @@ constexpr std::chrono::seconds kLingerTime{2};
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view kHeaderEnd = "\r\n\r\n";
 
+// Of the exception being handled. Gates and handlers are other rooms' code.
+void log_thrown(std::string_view event) {
+  try {
+    throw;
+  } catch (const std::exception& thrown) {
+    log::error(event, {{"error", thrown.what()}});
+  } catch (...) {
+    log::error(event, {{"error", "not a std::exception"}});
+  }
+}
+
 bool begins_a_method(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
 
 }  // namespace
@@ -95,7 +106,7 @@ void Connection::close() {
     exchange->reader_gone();
   }
   thread_.connections.erase(self);
-  host_.connection_closed();
+  host_.connection_closed(thread_);
 }
 
 void Connection::cut() {
@@ -251,8 +262,8 @@ void Connection::begin_request(std::string_view header) {
   GateDecision decision;
   try {
     decision = route_.gate(request_);
-  } catch (const std::exception& thrown) {
-    log::error("http_gate_failed", {{"error", thrown.what()}});
+  } catch (...) {
+    log_thrown("http_gate_failed");
     return refuse(Refusal::kGate, 500, "the request could not be admitted");
   }
   exchange_ = std::make_shared<Exchange>(*this, std::move(decision.on_end));
@@ -390,9 +401,9 @@ void Connection::dispatch() {
   read_more();
   try {
     route_.handler(std::move(request_), Exchange::make_responder(exchange_));
-  } catch (const std::exception& thrown) {
+  } catch (...) {
     // The responder went with the exception and has answered 500.
-    log::error("http_handler_failed", {{"error", thrown.what()}});
+    log_thrown("http_handler_failed");
   }
 }
 

@@ -37,10 +37,12 @@ using Timer =
 
 class Connection;
 
-// What the connections of one I/O thread share; touched on that thread alone.
+// What the connections of one I/O thread share; touched on that thread alone but for the count.
 struct IoThread {
   Context context{1};
   std::unordered_set<std::shared_ptr<Connection>> connections;
+  // How many there are or are on their way here; read by the thread that accepts.
+  std::atomic<std::size_t> connections_count = 0;
   // Bodies on their way to a memory file pass through here: one buffer per thread stays in the cache.
   std::unique_ptr<char[]> scratch;
 
@@ -65,7 +67,7 @@ enum class Refusal {
 class ConnectionHost {
  public:
   virtual ~ConnectionHost() = default;
-  virtual void connection_closed() = 0;
+  virtual void connection_closed(IoThread& thread) = 0;
 
   ServerOptions options;
   std::atomic<bool> draining = false;

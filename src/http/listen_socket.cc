@@ -168,6 +168,13 @@ Result<ListenSocket> ListenSocket::open_tcp(std::string_view address) {
                 fmt::format("'{}' names no address to listen on: {}", address, ::gai_strerror(error)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(found, &::freeaddrinfo);
+  // Of a name's several addresses (localhost), the one that a person means when he writes 127.0.0.1.
+  for (addrinfo* other = owned.get(); other != nullptr; other = other->ai_next) {
+    if (other->ai_family == AF_INET) {
+      found = other;
+      break;
+    }
+  }
 
   const int fd = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
   if (fd < 0) return fail(ErrorCode::kUnavailable, fmt::format("cannot make a socket: {}", errno_text(errno)));

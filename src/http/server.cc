@@ -77,7 +77,7 @@ struct Server::Impl final : ConnectionHost {
   Result<std::string> listen(std::string_view address, Gate gate, Handler handler);
   void start();
   void stop(std::chrono::milliseconds deadline);
-  void connection_closed() override;
+  void connection_closed(IoThread& thread) override;
 
   // On the first I/O thread.
   void accept_more(Listener& listener);
@@ -90,7 +90,6 @@ struct Server::Impl final : ConnectionHost {
 
   metrics::Gauge* open_gauge = nullptr;
   std::vector<std::unique_ptr<IoThread>> io;
-  std::size_t next_io = 0;  // on the first I/O thread
 
   Mutex mutex;
   Condition closed;
@@ -193,7 +192,11 @@ void Server::Impl::adopt(Listener& listener, int fd) {
     MutexLock lock(mutex);
     open_gauge->set(static_cast<double>(++open));
   }
-  IoThread& thread = *io[next_io++ % io.size()];
+  // A connection stays where it begins, and a few busy ones carry most of the load: the emptiest thread takes it.
+  IoThread& thread = **std::min_element(io.begin(), io.end(), [](const auto& a, const auto& b) {
+    return a->connections_count.load() < b->connections_count.load();
+  });
+  ++thread.connections_count;
   asio::dispatch(thread.context, [this, &thread, &listener, fd] {
     sockaddr_storage own{};
     socklen_t length = sizeof(own);
@@ -203,7 +206,7 @@ void Server::Impl::adopt(Listener& listener, int fd) {
     socket.assign({own.ss_family, 0}, fd, error);
     if (error || draining) {
       if (error) ::close(fd);
-      return connection_closed();
+      return connection_closed(thread);
     }
     auto connection = std::make_shared<Connection>(thread, *this, listener.route, std::move(socket), remote_of(fd));
     thread.connections.insert(connection);
@@ -211,7 +214,8 @@ void Server::Impl::adopt(Listener& listener, int fd) {
   });
 }
 
-void Server::Impl::connection_closed() {
+void Server::Impl::connection_closed(IoThread& thread) {
+  --thread.connections_count;
   MutexLock lock(mutex);
   open_gauge->set(static_cast<double>(--open));
   if (std::exchange(accepting_paused, false)) {

@@ -104,6 +104,23 @@ TEST(Server, ServesSixtyFourClientsAtOnce) {
   EXPECT_EQ(good, 64 * 30);
 }
 
+TEST(Server, SpreadsConnectionsOverItsThreads) {
+  TestServer server({.threads = 2});
+  Mailbox<std::thread::id> threads;
+  server.handler = [&](Request, Responder responder) {
+    threads.put(std::this_thread::get_id());
+    std::move(responder).respond(text("ok"));
+  };
+  server.start();
+  Client client(server.url(), {});
+  RawSocket kept(server.address);
+  ASSERT_TRUE(kept.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+  const auto first = threads.take();
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(client.send({}));
+  EXPECT_NE(first, threads.take());
+}
+
 TEST(Server, AnswersPipelinedRequestsOneAfterAnother) {
   TestServer server;
   std::atomic<int> open = 0;
@@ -197,12 +214,14 @@ TEST(Server, AnUnansweredRequestIsAnswered500) {
   TestServer server;
   server.handler = [](Request request, Responder responder) {
     if (request.path == "/throw") throw std::runtime_error("no");
+    if (request.path == "/throw_anything") throw 42;
     const Responder dropped = std::move(responder);
   };
   server.start();
   Client client(server.url(), {});
   EXPECT_EQ(client.send({.target = "/drop"})->status, 500);
   EXPECT_EQ(client.send({.target = "/throw"})->status, 500);
+  EXPECT_EQ(client.send({.target = "/throw_anything"})->status, 500);
 }
 
 TEST(Server, AnAnswerWithoutAValidStatusBecomes500) {
@@ -907,6 +926,12 @@ TEST(Listen, LeavesAFileAloneThatIsNoSocket) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(std::filesystem::file_size(path), 4U);
+}
+
+TEST(Listen, LocalhostIsTheOldAddress) {
+  TestServer server;
+  server.start("localhost:0");
+  EXPECT_TRUE(server.address.starts_with("127.0.0.1:")) << server.address;
 }
 
 TEST(Listen, ATakenPortIsUnavailable) {
