@@ -46,12 +46,21 @@ Request make_request(bool dirty) {
                                            "DE89 3704 0044 0532 0130 00"};
   Request request;
   for (int i = 0; i < kSpans; ++i) {
-    const std::array<std::string, 15> values = {
-        "POST /api/v1/episodes/{id}/publish", "POST", "/api/v1/episodes/{id}/publish",
-        "/api/v1/episodes/" + std::to_string(random() % 100'000) + "/publish", "platform-connector-7f9c",
-        "client-" + std::to_string(random() % 50), hex(8) + "-" + hex(4) + "-4" + hex(3) + "-a" + hex(3) + "-" + hex(12),
-        "ep_" + hex(16), "tiktok", "publishing", "postgresql", "SELECT id, state FROM runs WHERE id = $1", "en-US",
-        "http/1.1", "node-fetch/3.3.2 (linux)"};
+    const std::array<std::string, 15> values = {"POST /api/v1/episodes/{id}/publish",
+                                                "POST",
+                                                "/api/v1/episodes/{id}/publish",
+                                                "/api/v1/episodes/" + std::to_string(random() % 100'000) + "/publish",
+                                                "platform-connector-7f9c",
+                                                "client-" + std::to_string(random() % 50),
+                                                hex(8) + "-" + hex(4) + "-4" + hex(3) + "-a" + hex(3) + "-" + hex(12),
+                                                "ep_" + hex(16),
+                                                "tiktok",
+                                                "publishing",
+                                                "postgresql",
+                                                "SELECT id, state FROM runs WHERE id = $1",
+                                                "en-US",
+                                                "http/1.1",
+                                                "node-fetch/3.3.2 (linux)"};
     for (const std::string& value : values) {
       request.texts.push_back(dirty && random() % 20 == 0 ? dirt[random() % dirt.size()] : value);
     }

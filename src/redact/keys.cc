@@ -161,10 +161,7 @@ std::optional<KeyMeaning> key_meaning(std::string_view key) {
   return std::nullopt;
 }
 
-bool is_secret_key(std::string_view key) {
-  const auto meaning = key_meaning(key);
-  return meaning && !meaning->digits;
-}
+bool is_secret_key(std::string_view key) { return key_meaning(key).has_value(); }
 
 bool is_placeholder(std::string_view value) {
   if (value.empty()) return true;

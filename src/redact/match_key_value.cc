@@ -12,7 +12,7 @@ namespace fettle::redact {
 namespace {
 
 constexpr std::size_t kKeyBytesMax = 64;
-constexpr std::size_t kElementBytesMax = 4096;
+constexpr std::size_t kElementBytesMax = 512;
 constexpr std::size_t kSignatureBytesMin = 16;
 constexpr std::size_t kCodeBytesMin = 8;
 constexpr std::size_t kLoneCodeBytesMin = 20;
@@ -21,6 +21,7 @@ constexpr std::size_t kTokenDigitsMin = 7;
 struct Key {
   std::size_t begin = 0;
   std::size_t end = 0;
+  bool two_words = false;  // of a sentence: what follows is a secret only if it looks so
 };
 
 bool key_byte(char c) { return is_alnum(c) || c == '_' || c == '-' || c == '.' || c == '$' || is_high(c); }
@@ -45,9 +46,21 @@ Key key_before(const Text& source, std::size_t sign) {
     if (after_percent_escape(text, begin) || after_backslash_escape(text, begin)) break;
     --begin;
   }
+  // "API key: …": the word that makes it one stands apart.
+  const std::string_view last = text.substr(begin, end - begin);
+  bool two_words = false;
+  if (begin >= 2 && text[begin - 1] == ' ' && key_byte(text[begin - 2]) &&
+      (equals_caseless(last, "key") || equals_caseless(last, "number"))) {
+    --begin;
+    while (begin > 0 && end - begin < kKeyBytesMax && key_byte(text[begin - 1]) &&
+           !after_backslash_escape(text, begin)) {
+      --begin;
+    }
+    two_words = true;
+  }
   // "[redacted:password]: …" is a mask, not a key.
   if (source.masked(begin, end)) return {};
-  return {begin, end};
+  return {begin, end, two_words};
 }
 
 bool is_query_key(std::string_view text, std::size_t begin) {
@@ -216,9 +229,9 @@ Value value_after(const Text& source, std::size_t at, std::size_t escape_length,
 
 // What <password> holds, up to the element's end.
 Value element_value(std::string_view text, std::size_t begin, std::size_t escape_length) {
-  const std::size_t end = text.find(escape_length == 0 ? "</" : "%3C", begin);
-  if (end == kNone || end - begin > kElementBytesMax) return {begin, begin, true};
-  return {begin, end, true};
+  const std::size_t length = text.substr(begin, kElementBytesMax).find(escape_length == 0 ? "</" : "%3C");
+  if (length == kNone) return {begin, begin, true};
+  return {begin, begin + length, true};
 }
 
 // What remains of a value without the masks in it.
@@ -338,6 +351,7 @@ void match_key_value(const Text& source, std::vector<MaskSpan>& spans) {
     auto meaning = key_meaning(name);
     if (!meaning) meaning = meaning_in_place(text, key, oauth);
     if (!meaning) continue;
+    meaning->weak |= key.two_words;
 
     const Value value = sign.element ? element_value(text, i + sign.length, sign.escape_length)
                                      : value_after(source, i + sign.length, sign.escape_length, *meaning);

@@ -111,6 +111,25 @@ void match_email(std::string_view text, AtSign at, std::vector<MaskSpan>& spans)
   spans.push_back({begin + kept, at.begin, kEmail, mask_of(kEmail)});
 }
 
+// user:password@tcp(host:port)/name, as Go programs name a MySQL server.
+bool match_dsn_password(const Text& source, AtSign at, std::vector<MaskSpan>& spans) {
+  const std::string_view text = source.bytes;
+  const std::string_view rest = text.substr(at.end);
+  if (!rest.starts_with("tcp(") && !rest.starts_with("unix(")) return false;
+  std::size_t begin = at.begin;
+  std::size_t password = kNone;
+  while (begin > 0 && at.begin - begin < kUserInfoBytesMax && !is_space(text[begin - 1]) &&
+         !is_quote(text[begin - 1]) && text[begin - 1] != '\0') {
+    --begin;
+    // The first colon ends the user's name: a password may hold more.
+    if (text[begin] == ':') password = begin + 1;
+  }
+  if (password == kNone || password == at.begin || source.masked(password, at.begin)) return false;
+  if (is_placeholder(text.substr(password, at.begin - password))) return false;
+  add(spans, password, at.begin, kUrlPassword);
+  return true;
+}
+
 // The length of "://" at `at`, as it is or percent-encoded, or 0.
 std::size_t scheme_end_at(std::string_view text, std::size_t at) {
   if (text[at] == ':') return text.substr(at).starts_with("://") ? 3 : 0;
@@ -143,7 +162,9 @@ void match_at(const Text& source, std::vector<MaskSpan>& spans) {
       } else if (const std::size_t length = at_sign_length(text, i)) {
         step = length;
         const AtSign at{i, i + length};
-        if (!match_url_password(source, authority, at, spans)) match_email(text, at, spans);
+        if (!match_url_password(source, authority, at, spans) && !match_dsn_password(source, at, spans)) {
+          match_email(text, at, spans);
+        }
       }
     }
     i += step;

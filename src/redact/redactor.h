@@ -86,9 +86,11 @@ class Redactor {
   std::unique_ptr<const Impl> impl_;
 };
 
-// True when a value under this key is a secret whatever it looks like (password, authorization, x-api-key,
-// db.clientSecret, …): case, dashes, dots and underscores do not matter, and what counts is how the key ends.
-// False for what only sounds so: token_count, gen_ai.usage.input_tokens, token_type, next_page_token, author.
+// True when scan() masks a value because of this key, whatever the value looks like (password, authorization,
+// x-api-key, db.clientSecret, …): case, dashes, dots and underscores do not matter, and what counts is how the key
+// ends. Of bank numbers (account_number, routing_number) only digits are masked. False for what only sounds so:
+// token_count, gen_ai.usage.input_tokens, token_type, next_page_token, author. A caller that interns its keys asks
+// once a key and leaves Subject::key empty for all others.
 bool is_secret_key(std::string_view key);
 
 // For numeric attributes: 13 to 19 digits, a known issuer's range and length, and a valid check digit.

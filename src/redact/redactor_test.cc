@@ -118,7 +118,7 @@ TEST(SecretKey, IsNotWhatOnlySoundsSo) {
                           "client_id",
                           "correlation_id",
                           "episode_id",
-                          "account_number",
+                          "account_id",
                           "keyboard",
                           "monkey",
                           "passenger"}) {
