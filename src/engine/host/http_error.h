@@ -18,6 +18,7 @@ enum EngineCode : int {
   kQueryIsTooLarge = 223,
   kTooManySimultaneousQueries = 202,
   kMemoryLimitExceeded = 241,
+  kSessionIsLocked = 373,
   kQueryWasCancelled = 394,
   kAuthenticationFailed = 516,
   kBadArguments = 36,

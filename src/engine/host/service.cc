@@ -17,6 +17,7 @@
 
 #include "core/log.h"
 #include "engine/host/formats.h"
+#include "engine/host/gzip.h"
 #include "engine/host/http_error.h"
 #include "engine/host/statement.h"
 
@@ -33,6 +34,9 @@ constexpr std::size_t kLoggedSqlBytesMax = 400;
 constexpr std::chrono::seconds kKillAfter{2};
 constexpr int kHealthWaitingMax = 8;
 constexpr int kNamedQueryBytesMax = 128;
+constexpr std::uint64_t kSessionSeconds = 60;  // as ClickHouse has it
+constexpr std::uint64_t kSessionSecondsMax = 3'600;
+constexpr std::size_t kGzipFromBytes = 1'024;
 
 // Parameters of ClickHouse's HTTP interface that are not settings.
 constexpr auto kNotSettings = std::to_array<std::string_view>({"query",
@@ -190,9 +194,12 @@ struct Service::Job {
   std::vector<std::pair<std::string, std::string>> params;
   std::string query_id;
   std::string default_format;
-  std::string compression;  // of the insert's body
-  std::string token;        // of the insert
+  std::string compression;   // of the insert's body
+  std::string token;         // of the insert
+  std::string session_name;  // of the caller's choice, made unique to the caller
+  std::chrono::seconds session_kept_for{};
   bool may_stream = true;
+  bool wants_gzip = false;
   http::BodyFile data;  // rows of an insert
   nanoseconds time_max{};
 };
@@ -207,6 +214,32 @@ struct Service::Answer {
   std::uint64_t result_bytes = 0;
   nanoseconds began{};
   int error_code = 0;
+  std::optional<Gzip> gzip;
+
+  void begin_gzip() {
+    gzip.emplace();
+    head.headers.set("Content-Encoding", "gzip");
+  }
+  // To the stream; false once the reader is gone.
+  bool write(std::string_view bytes) {
+    if (!gzip) return bytes.empty() || stream->write(bytes);
+    const std::string packed = gzip->add(bytes);
+    return packed.empty() || stream->write(packed);
+  }
+  // The whole result is in: sends what is left of it.
+  void complete(bool wants_gzip) {
+    if (stream) {
+      if (gzip && !stream->write(gzip->finish())) return;
+      return stream->finish();
+    }
+    if (wants_gzip && head.body.size() >= kGzipFromBytes) {
+      begin_gzip();
+      std::string packed = gzip->add(head.body);
+      packed += gzip->finish();
+      head.body = std::move(packed);
+    }
+    std::move(responder).respond(std::move(head));
+  }
 };
 
 Service::Service(Engine& engine, ServiceOptions options, Tokens* tokens, Clock& clock, metrics::Registry& metrics)
@@ -214,7 +247,7 @@ Service::Service(Engine& engine, ServiceOptions options, Tokens* tokens, Clock& 
       tokens_(tokens),
       clock_(clock),
       metrics_(metrics),
-      pool_(engine, options.sessions_idle_max),
+      pool_(engine, clock, options.sessions_idle_max),
       watch_(engine, clock, metrics),
       reads_("read", options.read_threads, options.reads_waiting_max, metrics),
       inserts_("insert", options.insert_threads, options.inserts_waiting_max, metrics),
@@ -327,10 +360,15 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
   std::string sql(request.query.get("query"));
   const bool is_query_in_url = !sql.empty();
   if (!is_query_in_url) {
-    if (!compression_of(request.headers.get("Content-Encoding")).empty()) {
-      return fail(ErrorCode::kInvalidArgument, "a compressed body needs its query in the URL");
-    }
     sql = std::move(request.body);
+    const std::string compression = compression_of(request.headers.get("Content-Encoding"));
+    if (compression == "gzip") {
+      auto plain = gunzip(sql, options_.query_bytes_max);
+      if (!plain) return std::unexpected(std::move(plain).error());
+      sql = std::move(*plain);
+    } else if (!compression.empty()) {
+      return fail(ErrorCode::kInvalidArgument, "a query in the body can be compressed with gzip only");
+    }
   }
   auto statement = parse_statement(sql);
   if (!statement) return std::unexpected(std::move(statement).error());
@@ -374,6 +412,13 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
   job->default_format = request.headers.get("X-ClickHouse-Format");
   if (job->default_format.empty()) job->default_format = request.query.get("default_format");
   if (job->default_format.empty()) job->default_format = "TabSeparated";
+  if (const std::string_view name = request.query.get("session_id"); !name.empty() && caller.is_admin) {
+    job->session_name = fmt::format("{}/{}", caller.workspace, name.substr(0, kNamedQueryBytesMax));
+    job->session_kept_for = std::chrono::seconds(std::clamp<std::uint64_t>(
+        to_number(request.query.get("session_timeout")).value_or(kSessionSeconds), 1, kSessionSecondsMax));
+  }
+  job->wants_gzip = request.query.get("enable_http_compression") == "1" &&
+                    request.headers.get("Accept-Encoding").find("gzip") != std::string_view::npos;
   job->may_stream = request.query.get("fettle_stream") != "0";
   const std::string_view readonly = request.query.get("readonly");
   job->session.is_read_only = !caller.is_admin || (!readonly.empty() && readonly != "0");
@@ -491,18 +536,21 @@ void Service::execute(Job& job, http::Responder responder) {
   }
 
   Outcome<void> done;
-  auto lease = pool_.take(job.session);
+  auto lease = job.session_name.empty() ? pool_.take(job.session)
+                                        : pool_.take_named(job.session_name, job.session, job.session_kept_for);
   if (!lease) {
     done = std::unexpected(std::move(lease).error());
   } else {
     done = is_streamed ? run_stream(job, *lease, answer) : run_whole(job, *lease, answer);
     // Never keep a session that failed, was told to stop, or that the statement has changed.
-    if (done && answer.watched->killed() == KillReason::kNone && job.statement.kind != StatementKind::kSession) {
-      lease->give_back();
-    }
+    const bool is_changed = job.statement.kind == StatementKind::kSession && job.session_name.empty();
+    if (done && answer.watched->killed() == KillReason::kNone && !is_changed) lease->give_back();
   }
 
-  if (!done) {
+  if (done) {
+    // Last, so that the caller's next statement finds its session free.
+    answer.complete(job.wants_gzip);
+  } else {
     Failure& failure = done.error();
     if (answer.watched->killed() == KillReason::kTimeUp && failure.code == kQueryWasCancelled) {
       failure = host_failure(kTimeoutExceeded, "TIMEOUT_EXCEEDED", "the statement ran longer than it may");
@@ -537,7 +585,6 @@ Outcome<void> Service::run_whole(Job& job, SessionPool::Lease& lease, Answer& an
   answer.head.body = result->bytes;
   answer.head.headers.set("X-ClickHouse-Summary",
                           summary(answer.counts, answer.result_bytes, clock_.monotonic() - answer.began));
-  std::move(answer.responder).respond(std::move(answer.head));
   return {};
 }
 
@@ -574,20 +621,18 @@ Outcome<void> Service::run_stream(Job& job, SessionPool::Lease& lease, Answer& a
     }
     if (!answer.stream) {
       summarise();
+      if (job.wants_gzip) answer.begin_gzip();
       answer.stream = std::move(answer.responder).stream(std::move(answer.head));
       answer.stream->on_close([this, watched = answer.watched] { watch_.kill(watched, KillReason::kClientLeft); });
-      if (!buffered.empty() && !answer.stream->write(buffered)) return cancelled();
+      if (!answer.write(buffered)) return cancelled();
       buffered = {};
     }
-    if (!answer.stream->write(bytes)) return cancelled();
+    if (!answer.write(bytes)) return cancelled();
   }
-  if (answer.stream) {
-    answer.stream->finish();
-    return {};
+  if (!answer.stream) {
+    summarise();
+    answer.head.body = std::move(buffered);
   }
-  summarise();
-  answer.head.body = std::move(buffered);
-  std::move(answer.responder).respond(std::move(answer.head));
   return {};
 }
 

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <vector>
 
+#include "engine/host/http_error.h"
 #include "engine/host/statement.h"
 
 namespace fettle::engine_host {
@@ -25,7 +28,7 @@ bool is_setting_name(std::string_view name) {
   });
 }
 
-constexpr int kUnknownSetting = 115;
+constexpr std::size_t kNamedMax = 32;
 
 Outcome<void> prepare(Session& session, const SessionSpec& spec) {
   const auto run = [&](const std::string& sql) -> Outcome<void> {
@@ -72,6 +75,56 @@ Outcome<SessionPool::Lease> SessionPool::take(const SessionSpec& spec) {
   return Lease(*this, spec, std::move(*session));
 }
 
+Outcome<SessionPool::Lease> SessionPool::take_named(const std::string& name, const SessionSpec& spec,
+                                                    std::chrono::nanoseconds kept_for) {
+  std::unique_ptr<Session> session;
+  std::vector<std::unique_ptr<Session>> forgotten;  // closed outside of the lock
+  {
+    MutexLock lock(mutex_);
+    for (auto it = named_.begin(); it != named_.end();) {
+      const bool is_over = it->second.session && it->second.forgotten_at <= clock_.monotonic();
+      if (is_over) forgotten.push_back(std::move(it->second.session));
+      it = is_over ? named_.erase(it) : std::next(it);
+    }
+    const auto found = named_.find(name);
+    if (found != named_.end() && !found->second.session) {
+      return std::unexpected(host_failure(kSessionIsLocked, "SESSION_IS_LOCKED", "the session is in use"));
+    }
+    if (found == named_.end() && named_.size() >= kNamedMax) {
+      return std::unexpected(
+          host_failure(kTooManySimultaneousQueries, "TOO_MANY_SIMULTANEOUS_QUERIES", "too many named sessions"));
+    }
+    session = std::move(named_[name].session);
+  }
+  Lease lease(*this, spec, std::move(session));
+  lease.name_ = name;
+  lease.kept_for_ = kept_for;
+  if (!lease.session_) {
+    auto opened = engine_.connect();
+    if (!opened) return std::unexpected(std::move(opened).error());
+    lease.session_ = std::move(*opened);
+  }
+  if (auto prepared = prepare(*lease.session_, spec); !prepared) return std::unexpected(std::move(prepared).error());
+  return lease;
+}
+
+void SessionPool::Lease::give_back() {
+  if (name_.empty()) return pool_->keep(std::move(spec_), std::move(session_));
+  pool_->free_name(name_, std::move(session_), kept_for_);
+  name_.clear();
+}
+
+// Without a session the name is free for a new one.
+void SessionPool::free_name(const std::string& name, std::unique_ptr<Session> session,
+                            std::chrono::nanoseconds kept_for) {
+  MutexLock lock(mutex_);
+  if (!session) {
+    named_.erase(name);
+    return;
+  }
+  named_[name] = {.session = std::move(session), .forgotten_at = clock_.monotonic() + kept_for};
+}
+
 void SessionPool::keep(SessionSpec spec, std::unique_ptr<Session> session) {
   if (spec.is_read_only) return;
   std::unique_ptr<Session> evicted;  // closed outside of the lock
@@ -86,6 +139,7 @@ void SessionPool::keep(SessionSpec spec, std::unique_ptr<Session> session) {
 void SessionPool::close_idle() {
   MutexLock lock(mutex_);
   idle_.clear();
+  named_.clear();
 }
 
 }  // namespace fettle::engine_host

@@ -189,6 +189,7 @@ Result<std::size_t> read_to_end(Reader& reader, std::string* format) {
   bool after_into = false;
   bool after_format = false;
   std::string candidate;
+  bool is_candidate_new = false;
   while (reader.token()) {
     if (reader.is_symbol(';')) {
       const std::size_t stop = reader.token()->begin;
@@ -201,14 +202,11 @@ Result<std::size_t> read_to_end(Reader& reader, std::string* format) {
     }
     if (after_into && reader.is_word("outfile")) return refuse(kHostFile);
     after_into = reader.is_word("into");
-    if (after_format && reader.token()->kind == TokenKind::kWord && reader.depth() == 0) {
-      candidate = reader.text();
-      after_format = false;
-    } else {
-      after_format = reader.is_word("format") && reader.depth() == 0;
-      // FORMAT x may be followed by SETTINGS alone; anything else means that it was a column's name.
-      if (!candidate.empty() && reader.depth() == 0 && reader.is_word("from")) candidate.clear();
-    }
+    // FORMAT x ends the statement but for SETTINGS; followed by anything else it was a column's name.
+    if (is_candidate_new && !reader.is_word("settings")) candidate.clear();
+    is_candidate_new = after_format && reader.token()->kind == TokenKind::kWord && reader.depth() == 0;
+    if (is_candidate_new) candidate = reader.text();
+    after_format = reader.is_word("format") && reader.depth() == 0;
     end = reader.token()->end;
     reader.advance();
   }
