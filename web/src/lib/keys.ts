@@ -55,9 +55,13 @@ function chord(event: KeyboardEvent): string {
   return mod + event.key;
 }
 
-function typing(target: EventTarget | null): boolean {
-  const element = target as Partial<HTMLElement> | null;
+const OF_RADIOS = new Set(['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', ' ', 'Enter']);
+
+function typing(target: EventTarget | null, key: string): boolean {
+  const element = target as Partial<HTMLInputElement> | null;
   const tag = element?.tagName;
+  // A choice that was just made keeps the focus; letters are not for it.
+  if (tag === 'INPUT' && (element?.type === 'radio' || element?.type === 'checkbox')) return OF_RADIOS.has(key);
   return tag === 'INPUT' || tag === 'TEXTAREA' || tag === 'SELECT' || element?.isContentEditable === true;
 }
 
@@ -65,7 +69,7 @@ export function handle(event: KeyboardEvent, now: number): boolean {
   if (event.defaultPrevented || event.altKey || event.isComposing) return false;
   const key = chord(event);
   const always = key.startsWith('mod+') || key === 'Escape';
-  if (!always && (!enabled || suspended > 0 || typing(event.target))) return false;
+  if (!always && (!enabled || suspended > 0 || typing(event.target, key))) return false;
   if (suspended > 0 && key !== 'mod+k') return false;
   // Enter and Space belong to a focused button or link.
   const tag = (event.target as Partial<HTMLElement> | null)?.tagName;

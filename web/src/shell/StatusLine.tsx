@@ -74,6 +74,7 @@ export function StatusLine() {
 function Summary({ s, worst, more }: { readonly s: IngestStatus; readonly worst: Concern | undefined; readonly more: number }) {
   return (
     <>
+      <span class="sr">Ingest details: </span>
       {worst ? (
         <Status tone={worst.tone}>
           {word(worst)}

@@ -47,7 +47,7 @@ function ShortFilter({ name, label }: { readonly name: string; readonly label: s
   const id = `known-${name}`;
   return (
     <Popover
-      label={`${label}: ${value === '' ? 'all' : value}`}
+      label={`${label} filter`}
       buttonClass={css.filter!}
       button={
         <>
@@ -104,7 +104,7 @@ function TimeRange() {
   const label = rangeLabel(now, (ms) => new Date(ms).toLocaleString(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(zone() === 'utc' ? { timeZone: 'UTC' } : {}) }));
   return (
     <Popover
-      label={`Time range: ${label}`}
+      label="Time range"
       align="right"
       openKey="t"
       keyLabel="Time range"
@@ -112,6 +112,7 @@ function TimeRange() {
       button={
         <>
           <Icon name="calendar" size={14} />
+          <span class="sr">Time range: </span>
           <b class={css.rangeText}>{label}</b>
           {zone() === 'utc' && <span class="faint">UTC</span>}
           <Icon name="chevron-down" size={12} />

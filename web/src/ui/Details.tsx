@@ -70,24 +70,26 @@ export function Attributes(props: {
                 {printable(key)}
               </dt>
               <dd class="mono">
-                {link === undefined ? (
-                  <Foreign text={text} mono />
-                ) : (
-                  <a class="link foreign" href={link}>
-                    {printable(text)}
-                  </a>
-                )}
-              </dd>
-              <span class={css.actions}>
-                {props.onFilter && typeof value !== 'object' && (
-                  <button type="button" title={`Only with this ${key}`} aria-label={`Filter by ${printable(key)}`} onClick={() => props.onFilter!(key, text)}>
-                    <Icon name="filter" size={12} />
+                <span class={css.value}>
+                  {link === undefined ? (
+                    <Foreign text={text} mono />
+                  ) : (
+                    <a class="link foreign" href={link}>
+                      {printable(text)}
+                    </a>
+                  )}
+                </span>
+                <span class={css.actions}>
+                  {props.onFilter && typeof value !== 'object' && (
+                    <button type="button" title={`Only with this ${key}`} aria-label={`Filter by ${printable(key)}`} onClick={() => props.onFilter!(key, text)}>
+                      <Icon name="filter" size={12} />
+                    </button>
+                  )}
+                  <button type="button" title="Copy the value" aria-label={`Copy ${printable(key)}`} onClick={() => void copyText(text, key)}>
+                    <Icon name="copy" size={12} />
                   </button>
-                )}
-                <button type="button" title="Copy the value" aria-label={`Copy ${printable(key)}`} onClick={() => void copyText(text, key)}>
-                  <Icon name="copy" size={12} />
-                </button>
-              </span>
+                </span>
+              </dd>
             </div>
           );
         })}

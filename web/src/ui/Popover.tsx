@@ -5,9 +5,9 @@ import css from './Popover.module.css';
 
 // A button that opens a small panel below itself. Closes on Escape, on a click elsewhere, and when focus leaves.
 export function Popover(props: {
-  readonly label: string;
+  readonly label: string; // of the panel
   readonly buttonClass?: string;
-  readonly button: ComponentChildren;
+  readonly button: ComponentChildren; // must have words of its own
   readonly align?: 'left' | 'right';
   readonly up?: boolean;
   readonly openKey?: string;
@@ -46,7 +46,6 @@ export function Popover(props: {
         type="button"
         ref={button}
         class={props.buttonClass}
-        aria-label={props.label}
         aria-haspopup="dialog"
         aria-expanded={open}
         aria-controls={open ? id : undefined}

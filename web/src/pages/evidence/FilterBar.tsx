@@ -92,7 +92,9 @@ function AddFilter({ of }: { readonly of: 'spans' | 'logs' }) {
       buttonClass={css.add!}
       button={
         <>
-          <Icon name="plus" size={13} /> Filter
+          <Icon name="plus" size={13} />
+          <span class="sr">Add a </span>
+          Filter
         </>
       }
     >

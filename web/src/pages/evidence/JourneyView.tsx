@@ -1,6 +1,6 @@
 // The waterfall of a journey, its summary, its keys and the pane beside it.
 import { useComputed, useSignal } from '@preact/signals';
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { location, param, setParams, travel } from '../../routes';
 import { serverNow } from '../../data/api';
 import { zone } from '../../data/filters';
@@ -43,7 +43,8 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
   // The first look, and every look after the rows were put together anew: the row the address names, else the cause.
   const wanted = useRef('');
   const loadedTree = useRef<unknown>(undefined);
-  useEffect(() => {
+  // Before the first paint, so that the pane is there with the rows and pushes nothing aside.
+  useLayoutEffect(() => {
     if (loadedTree.current === tree) return;
     const key = loadedTree.current === undefined ? param('sel') : wanted.current;
     loadedTree.current = tree;

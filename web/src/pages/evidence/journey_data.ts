@@ -98,7 +98,7 @@ export async function loadJourney(
     if (shown !== 'trace_id') return empty(id, kinds);
   }
 
-  const wanted = traces.length > 0 ? traces.map((t) => t.traceId) : shown === 'trace_id' ? [id] : [];
+  const wanted = traces.length > 0 || looseLogs.length > 0 ? traces.map((t) => t.traceId) : [id];
   const fetched = Promise.all(
     wanted.map((traceId) => get('/api/v1/logs', {}, { trace_id: traceId, order: 'asc', limit: LOGS_PER_TRACE_MAX, from: time.from, to: time.to }, abort)),
   );
