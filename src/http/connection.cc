@@ -175,7 +175,6 @@ void Connection::parse_header() {
     while (input_.data().starts_with("\r\n")) input_.consume(2);
     if (input_.empty() || input_.data() == "\r") {
       if (host_.draining.load(std::memory_order_relaxed)) return close();
-      if (!reading_ && input_.capacity() > kInputBytes) input_.reallocate(kInputBytes);
       return read_more();
     }
     state_ = State::kHeader;
@@ -398,6 +397,8 @@ void Connection::dispatch() {
   clear_deadline();
   input_unread_ = false;
   body_.move_to(request_);
+  // What a large header or chunks made grow is given back before the connection rests.
+  if (!reading_ && input_.capacity() > kInputBytes && input_.size() <= kInputBytes) input_.reallocate(kInputBytes);
   read_more();
   try {
     route_.handler(std::move(request_), Exchange::make_responder(exchange_));

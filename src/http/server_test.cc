@@ -326,7 +326,7 @@ TEST(Server, ASlowHeaderIsAnswered408) {
 }
 
 TEST(Server, AnIdleConnectionIsClosedWithoutAWord) {
-  TestServer server({.keep_alive_time_max = milliseconds(50)});
+  TestServer server({.keep_alive_time_max = milliseconds(250)});
   server.start();
   RawSocket silent(server.address);
   EXPECT_EQ(silent.read_to_end(), "");
