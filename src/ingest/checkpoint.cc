@@ -31,6 +31,7 @@ std::string encode(const Checkpoint& checkpoint) {
   ByteWriter out;
   out.fixed(checkpoint.writer);
   out.fixed(checkpoint.applied);
+  out.fixed(checkpoint.ask_until);
   out.string(checkpoint.boot_id);
   out.fixed(static_cast<std::uint8_t>(checkpoint.clean));
   out.fixed(checkpoint.attempted);
@@ -46,6 +47,7 @@ std::optional<Checkpoint> decode(std::string_view bytes) {
   Checkpoint checkpoint;
   checkpoint.writer = in.fixed<std::uint32_t>();
   checkpoint.applied = in.fixed<std::uint32_t>();
+  checkpoint.ask_until = in.fixed<std::uint32_t>();
   checkpoint.boot_id = in.string();
   checkpoint.clean = in.fixed<std::uint8_t>() != 0;
   checkpoint.attempted = in.fixed<std::uint32_t>();

@@ -21,9 +21,10 @@ namespace fettle::ingest {
 struct Checkpoint {
   std::uint32_t writer = 0;
   std::uint32_t applied = 0;        // the newest confirmed segment: `books` hold it and all before
+  std::uint32_t ask_until = 0;      // up to this segment the store is asked first: its tokens may be gone
   std::string boot_id;              // of the run that wrote it
   bool clean = false;               // that run ended in order, and then:
-  std::uint32_t attempted = 0;      // the newest segment of which the store may have seen something
+  std::uint32_t attempted = 0;      // the newest segment of which the store may have seen something, in any run
   std::uint32_t last_segment = 0;   // the newest segment, 0: none
   std::uint64_t last_end = 0;       // where it ends
   std::uint64_t next_sequence = 0;  // after its last record

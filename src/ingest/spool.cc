@@ -176,6 +176,8 @@ struct Spool::Impl {
   std::optional<CheckpointFiles> checkpoints FETTLE_GUARDED_BY(confirm_mutex);
   RequestLog request_log FETTLE_GUARDED_BY(confirm_mutex);
   std::uint32_t applied FETTLE_GUARDED_BY(confirm_mutex) = 0;  // the newest segment in the balance's confirmed books
+  std::uint32_t ask_until = 0;                                 // constant after start(); see Checkpoint
+  std::uint32_t attempted_before = 0;  // constant after start(): the newest segment that an earlier run may have sent
 
   Mutex mutex;
   Condition has_waiting;
@@ -304,17 +306,24 @@ Result<void> Spool::Impl::recover(const std::optional<Checkpoint>& checkpoint,
     next_sequence = checkpoint->next_sequence;
   }
 
-  std::vector<std::pair<std::uint32_t, std::string>> kept;
+  std::vector<std::uint32_t> kept;
   for (const std::uint32_t number : numbers) {
     if (number > applied) {
-      kept.emplace_back(number, std::string());
+      kept.push_back(number);
+      last_number = std::max(last_number, number);
     } else if (auto removed = disk.remove(path_of(number)); !removed) {
       return removed;
     }
   }
   // What the header of each segment says about the one before it.
   std::map<std::uint32_t, SegmentHeader> said_by_next;
-  for (auto& [number, head] : kept) {
+  // Of a run that did not end in order, every segment may have been sent. Where the store may have lost its tokens
+  // since, it is asked, in this run and in every later one that still has the segment.
+  attempted_before = clean ? checkpoint->attempted : last_number;
+  ask_until = checkpoint ? checkpoint->ask_until : 0;
+  if (!same_boot) ask_until = std::max(ask_until, attempted_before);
+
+  for (const std::uint32_t number : kept) {
     auto found = disk.open(path_of(number), Disk::Mode::kExisting);
     if (!found) return std::unexpected(std::move(found).error());
     auto bytes_read = (*found)->read(0, kSegmentHeaderBytes);
@@ -323,16 +332,13 @@ Result<void> Spool::Impl::recover(const std::optional<Checkpoint>& checkpoint,
     if (fields && fields->number == number && fields->writer == writer) said_by_next[fields->previous] = *fields;
   }
   for (const auto& [previous, fields] : said_by_next) {
-    const bool is_missing = previous > applied && std::ranges::none_of(kept, [&, wanted = previous](const auto& entry) {
-                              return entry.first == wanted;
-                            });
+    const bool is_missing = previous > applied && std::ranges::find(kept, previous) == kept.end();
     if (is_missing && fields.previous_end > kSegmentHeaderBytes) {
       note_loss({previous, 0, fields.previous_end, 0, true, "missing segment file"});
     }
   }
 
-  for (const auto& [number, head] : kept) {
-    last_number = std::max(last_number, number);
+  for (const std::uint32_t number : kept) {
     auto file_bytes = read_file(disk, path_of(number));
     if (!file_bytes) return std::unexpected(std::move(file_bytes).error());
     SegmentExpectation expected{writer, number};
@@ -349,7 +355,7 @@ Result<void> Spool::Impl::recover(const std::optional<Checkpoint>& checkpoint,
     if (!scan.records.empty()) segment.first_sequence = scan.records.front().sequence;
     segment.bytes = scan.end;
     segment.sealed = true;
-    segment.ask_first = !same_boot && (!clean || number <= checkpoint->attempted);
+    segment.ask_first = number <= ask_until;
     for (const ReadRecord& read_record : scan.records) {
       const Rows rows = rows_of(read_record.record);
       segment.rows.all += rows.all;
@@ -820,7 +826,8 @@ Result<void> Spool::Impl::store_checkpoint(bool clean, std::uint32_t attempted) 
   checkpoint.applied = applied;
   checkpoint.boot_id = options.boot_id;
   checkpoint.clean = clean;
-  checkpoint.attempted = attempted;
+  checkpoint.attempted = std::max(attempted, attempted_before);
+  checkpoint.ask_until = ask_until;
   {
     MutexLock lock(mutex);
     checkpoint.last_segment = last_number;

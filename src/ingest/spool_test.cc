@@ -432,6 +432,40 @@ TEST_F(SpoolTest, TheStoreIsAskedOnlyWhereItsOwnDeduplicationMayBeGone) {
   }
 }
 
+TEST_F(SpoolTest, ASegmentFromBeforeAPowerCutIsAskedAboutForAsLongAsItIsThere) {
+  {
+    Life life(folder.path(), clock);
+    life.open();
+    ASSERT_TRUE(life.append(spans_record("before the cut")));
+  }
+  for (const bool clean : {false, true, false}) {
+    Life life(folder.path(), clock, "boot-2");
+    life.open();
+    ASSERT_TRUE(life.append(spans_record("after the cut")));
+    EXPECT_TRUE(life.take().ask_first);
+    EXPECT_FALSE(life.take().ask_first);
+    if (clean) {
+      ASSERT_TRUE(life.spool->mark_clean(0));
+    }
+  }
+}
+
+TEST_F(SpoolTest, AnOrderlyEndDoesNotForgetWhatAnEarlierRunMayHaveSent) {
+  {
+    Life life(folder.path(), clock);
+    life.open();
+    ASSERT_TRUE(life.append(spans_record("sent, perhaps")));
+  }
+  {
+    Life life(folder.path(), clock);
+    life.open();
+    ASSERT_TRUE(life.spool->mark_clean(0));
+  }
+  Life life(folder.path(), clock, "boot-2");
+  life.open();
+  EXPECT_TRUE(life.take().ask_first);
+}
+
 TEST_F(SpoolTest, ACleanEndIsNotBelievedTwice) {
   {
     Life life(folder.path(), clock);
