@@ -1,0 +1,54 @@
+// The subcommands of `fettle` other than serve. Each prints to standard output, complains on standard error and returns
+// the program's exit code: 0 done, 1 failed, 2 not understood.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "server/config.h"
+#include "server/remote.h"
+
+namespace fettle::server {
+
+struct LogsCommand {
+  RemoteOptions remote;
+  bool follow = false;
+  bool json = false;
+  std::vector<std::string> services;
+  std::string level;
+  std::string trace;
+  std::string text;
+  std::string from = "-1h";
+  std::string to;
+  unsigned limit = 100;
+};
+int run_logs(const LogsCommand& command);
+
+struct JourneyCommand {
+  RemoteOptions remote;
+  std::string value;
+  std::string kind;
+  bool json = false;
+};
+int run_journey(const JourneyCommand& command);
+
+struct ShipCommand {
+  RemoteOptions remote;
+  std::vector<std::filesystem::path> files;
+  std::filesystem::path docker;
+  std::string service;
+  std::filesystem::path state;
+  bool once = false;
+};
+int run_ship(const ShipCommand& command);
+
+struct RedactCommand {
+  std::vector<redact::Rule> rules;
+  std::filesystem::path file;  // empty: standard input
+};
+int run_redact(const RedactCommand& command);
+
+int run_doctor(const Config& config);
+
+}  // namespace fettle::server

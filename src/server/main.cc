@@ -1,0 +1,199 @@
+// fettle: reads the command line and runs one subcommand.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <map>
+#include <string>
+
+#include "core/log.h"
+#include "server/commands.h"
+#include "server/config.h"
+#include "server/server.h"
+#include "server/signals.h"
+
+namespace fettle::server {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr int kExitNotUnderstood = 2;
+
+// The flags of a command that takes the server's configuration.
+struct ConfigFlags {
+  std::string file;
+  std::map<std::string, std::string> values;  // by key; only those that were given
+};
+
+void add_config_flags(CLI::App& app, ConfigFlags& flags) {
+  app.add_option("--config", flags.file, "configuration file (YAML); also FETTLE_CONFIG");
+  for (const Setting& setting : settings()) {
+    const std::string key(setting.key);
+    const std::string help = fmt::format("{}; also {}", setting.help, environment_of(setting.key));
+    const std::string group = key.find('.') == std::string::npos ? "OPTIONS" : key.substr(0, key.find('.'));
+    if (setting.is_switch) {
+      app.add_flag_callback(flag_of(key), [&flags, key] { flags.values[key] = "true"; }, help)->group(group);
+    } else {
+      app.add_option_function<std::string>(
+             flag_of(key), [&flags, key](const std::string& v) { flags.values[key] = v; }, help)
+          ->group(group);
+    }
+  }
+}
+
+Result<Config> configuration(const ConfigFlags& flags) {
+  ConfigSources sources;
+  sources.environment = [](const std::string& name) { return std::getenv(name.c_str()); };
+  const char* file = std::getenv("FETTLE_CONFIG");
+  if (!flags.file.empty()) {
+    sources.file = flags.file;
+  } else if (file != nullptr && *file != '\0') {
+    sources.file = file;
+  }
+  sources.flags.assign(flags.values.begin(), flags.values.end());
+  return load_config(sources);
+}
+
+int complain(const Error& error, int code) {
+  fmt::print(stderr, "fettle: {}\n", error.message());
+  return code;
+}
+
+int serve(const ConfigFlags& flags) {
+  auto config = configuration(flags);
+  if (!config) return complain(config.error(), kExitNotUnderstood);
+  log::set_level(config->log_level);
+  Signals signals;
+  SystemClock clock;
+  const auto begun = clock.monotonic();
+  auto server = Server::start(*config, clock);
+  if (!server) {
+    return complain(server.error(),
+                    server.error().code() == ErrorCode::kInvalidArgument ? kExitNotUnderstood : kExitFailed);
+  }
+  const Addresses& at = (*server)->addresses();
+  fmt::print("Fettle {} is ready\n  web and API  http://{}\n  OTLP/HTTP    http://{}\n  OTLP/gRPC    {}\n", version(),
+             at.http, at.otlp_http, at.otlp_grpc);
+  std::fflush(stdout);
+  log::info("ready", {{"http", at.http},
+                      {"otlp_http", at.otlp_http},
+                      {"otlp_grpc", at.otlp_grpc},
+                      {"took_ms", std::chrono::duration<double, std::milli>(clock.monotonic() - begun).count()}});
+  const int signal = signals.wait();
+  log::info("stopping", {{"signal", signal}});
+  (*server)->stop();
+  log::info("stopped");
+  return 0;
+}
+
+void add_remote_flags(CLI::App& app, RemoteOptions& remote, std::string& token_file) {
+  app.add_option("--url", remote.url, "address of the server")->envname("FETTLE_URL")->capture_default_str();
+  app.add_option("--token", remote.token, "token to read or send with (visible to others in the process list)")
+      ->envname("FETTLE_TOKEN");
+  app.add_option("--token-file", token_file, "file that holds the token")->envname("FETTLE_TOKEN_FILE");
+}
+
+// False when the file cannot be read.
+bool read_token(RemoteOptions& remote, const std::string& file) {
+  if (file.empty()) return true;
+  std::FILE* in = std::fopen(file.c_str(), "rb");
+  if (in == nullptr) return false;
+  char text[4096];
+  const std::size_t size = std::fread(text, 1, sizeof text, in);
+  std::fclose(in);
+  remote.token.assign(text, size);
+  while (!remote.token.empty() && static_cast<unsigned char>(remote.token.back()) <= ' ') remote.token.pop_back();
+  return true;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Fettle: the operations plane for AI-agent and workflow automation.", "fettle");
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "help for every subcommand");
+
+  ConfigFlags serve_flags, doctor_flags, redact_flags;
+  auto* serve_app = app.add_subcommand("serve", "run the server");
+  add_config_flags(*serve_app, serve_flags);
+  auto* doctor_app = app.add_subcommand("doctor", "check whether this machine can run the server, and say what to do");
+  add_config_flags(*doctor_app, doctor_flags);
+
+  std::string token_file;
+  LogsCommand logs;
+  auto* logs_app = app.add_subcommand("logs", "print log lines, or follow them with -f");
+  add_remote_flags(*logs_app, logs.remote, token_file);
+  logs_app->add_flag("-f,--follow", logs.follow, "print new lines as they come");
+  logs_app->add_option("--service", logs.services, "only these services");
+  logs_app->add_option("--level", logs.level, "this level and those above: trace, debug, info, warn, error, fatal");
+  logs_app->add_option("--trace", logs.trace, "only lines of this trace");
+  logs_app->add_option("-q,--query", logs.text, "words, \"phrases\" and *parts* that must occur");
+  logs_app->add_option("--from", logs.from, "no earlier than this: -15m, 2026-11-21T09:00:00Z")->capture_default_str();
+  logs_app->add_option("--to", logs.to, "earlier than this");
+  logs_app->add_option("-n,--limit", logs.limit, "how many lines")->capture_default_str()->check(CLI::Range(1, 1000));
+  logs_app->add_flag("--json", logs.json, "one JSON object a line");
+
+  JourneyCommand journey;
+  auto* journey_app = app.add_subcommand("journey", "everything about one identifier, in order of time");
+  add_remote_flags(*journey_app, journey.remote, token_file);
+  journey_app->add_option("id", journey.value, "value of any identifier")->required();
+  journey_app->add_option("--kind", journey.kind, "only as this kind, such as run_id");
+  journey_app->add_flag("--json", journey.json, "one JSON object a line");
+
+  ShipCommand ship;
+  auto* ship_app = app.add_subcommand("ship", "follow JSON log files through rotation and send them");
+  add_remote_flags(*ship_app, ship.remote, token_file);
+  ship_app->add_option("files", ship.files, "files to follow");
+  ship_app->add_option("--docker", ship.docker, "Docker's folder of containers, as /var/lib/docker/containers");
+  ship_app->add_option("--service", ship.service, "service of lines that name none (default: the file's name)");
+  ship_app->add_option("--state", ship.state, "file that remembers how far each file was sent");
+  ship_app->add_flag("--once", ship.once, "send what is there and end");
+
+  RedactCommand redact;
+  auto* redact_app = app.add_subcommand("redact", "try the redaction rules on a sample: a file or standard input");
+  add_config_flags(*redact_app, redact_flags);
+  redact_app->add_option("file", redact.file, "the sample");
+
+  auto* version_app = app.add_subcommand("version", "print the version");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : kExitNotUnderstood;
+  }
+  for (RemoteOptions* remote : {&logs.remote, &journey.remote, &ship.remote}) {
+    if (!read_token(*remote, token_file)) {
+      return complain(Error(ErrorCode::kInvalidArgument, fmt::format("--token-file: cannot read '{}'", token_file)),
+                      kExitNotUnderstood);
+    }
+  }
+  if (version_app->parsed()) {
+    fmt::print("fettle {}\n", version());
+    return 0;
+  }
+  if (serve_app->parsed()) return serve(serve_flags);
+  if (logs_app->parsed()) return run_logs(logs);
+  if (journey_app->parsed()) return run_journey(journey);
+  if (ship_app->parsed()) return run_ship(ship);
+
+  // doctor and redact look at a configuration without needing one that could serve.
+  ConfigFlags& flags = doctor_app->parsed() ? doctor_flags : redact_flags;
+  flags.values.try_emplace("dev", "true");
+  auto config = configuration(flags);
+  if (!config) return complain(config.error(), kExitNotUnderstood);
+  if (doctor_app->parsed()) return run_doctor(*config);
+  redact.rules = config->redaction_rules;
+  return run_redact(redact);
+}
+
+}  // namespace
+}  // namespace fettle::server
+
+int main(int argc, char** argv) {
+  try {
+    return fettle::server::run(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "fettle: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,271 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <thread>
+
+#include "access/authenticator.h"
+#include "access/tokens.h"
+#include "api/api.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/rng.h"
+#include "health/health.h"
+#include "http/server.h"
+#include "ingest/balance.h"
+#include "ingest/disk.h"
+#include "ingest/front.h"
+#include "ingest/grpc/receiver.h"
+#include "ingest/receiver.h"
+#include "ingest/replay_guard.h"
+#include "ingest/spool.h"
+#include "ingest/writer.h"
+#include "redact/redactor.h"
+#include "server/checks.h"
+#include "server/data_dir.h"
+#include "server/ingest_report.h"
+#include "server/packs.h"
+#include "server/store.h"
+#include "telemetry/store_reader.h"
+
+namespace fettle::server {
+namespace {
+
+// Together under the ten seconds that a supervisor waits before it kills.
+constexpr std::chrono::milliseconds kDrainRequests{2'500};
+constexpr std::chrono::milliseconds kDrainSpool{2'500};
+constexpr std::chrono::milliseconds kStopStore{2'000};
+
+ingest::ContentMode content_mode(ContentMode mode) {
+  switch (mode) {
+    case ContentMode::kDrop: return ingest::ContentMode::kDrop;
+    case ContentMode::kHash: return ingest::ContentMode::kHash;
+    case ContentMode::kRedact:  // everything that is kept passes redaction
+    case ContentMode::kKeep: return ingest::ContentMode::kKeep;
+  }
+  return ingest::ContentMode::kDrop;
+}
+
+ingest::PipelineOptions pipeline_options(const Config& config) {
+  const auto in_ns = [](std::chrono::seconds time) { return std::chrono::nanoseconds(time).count(); };
+  ingest::PipelineOptions options;
+  options.body_bytes_max = config.limits.body_bytes;
+  options.spans_kept_ns = in_ns(config.retention.spans);
+  options.logs_kept_ns = in_ns(config.retention.logs);
+  options.points_kept_ns = in_ns(config.retention.metrics);
+  options.content.otherwise = content_mode(config.content_default);
+  for (const auto& [workspace, mode] : config.content_by_workspace) {
+    options.content.by_workspace[workspace] = content_mode(mode);
+  }
+  options.content.production_environments = {config.production_environments.begin(),
+                                             config.production_environments.end()};
+  return options;
+}
+
+api::Limits api_limits(const Config& config) {
+  api::Limits limits;
+  limits.query_threads = static_cast<int>(config.limits.query_threads);
+  limits.query_queue_max = config.limits.query_queue;
+  limits.query_time_max = config.limits.query_time;
+  limits.trace.rows_max = config.limits.trace_spans;
+  limits.sql = {.rows_max = config.limits.query_rows,
+                .bytes_max = config.limits.query_bytes,
+                .memory_bytes_max = config.limits.query_memory_bytes};
+  limits.tails.tails_max = config.limits.tails;
+  return limits;
+}
+
+int decoding_workers() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1); }
+
+}  // namespace
+
+std::string_view version() { return FETTLE_VERSION; }
+
+// In the order in which they are made; each uses only what stands above it.
+struct Server::Parts {
+  Parts(const Config& server_config, Clock& server_clock) : config(server_config), clock(server_clock) {}
+
+  Result<void> load();
+  Result<void> open_store();
+  Result<void> start_ingest();
+  Result<void> start_listeners();
+  std::uint64_t refused_requests();
+  void stop();
+
+  const Config config;
+  Clock& clock;
+  SystemRng rng;
+  metrics::Registry metrics;
+  health::Health health{clock, std::string(version())};
+
+  // From the configuration.
+  std::optional<access::ConfiguredTokens> tokens;
+  std::optional<access::Authenticator> authenticator;
+  std::shared_ptr<const redact::Redactor> redactor;  // shared with requests in flight
+  std::optional<telemetry::IdentifierCatalogue> identifiers;
+  std::optional<ingest::PriceTable> prices;
+
+  // What lasts.
+  std::optional<DataDir> data_dir;
+  std::unique_ptr<Store> store;
+  std::unique_ptr<telemetry::Reader> reader;
+
+  // The way in, from its end to its beginning.
+  ingest::PosixDisk disk;
+  ingest::Balance balance;
+  ingest::ReplayGuard guard{clock};
+  std::unique_ptr<ingest::Spool> spool;
+  std::unique_ptr<ingest::Writer> writer;
+  std::unique_ptr<ingest::Front> front;
+  std::unique_ptr<ingest::HttpReceiver> http_receiver;
+  std::unique_ptr<ingest::GrpcReceiver> grpc_receiver;
+
+  // The way out.
+  std::unique_ptr<IngestReport> report;
+  std::unique_ptr<api::Api> api;
+
+  std::unique_ptr<http::Server> http_server;  // both HTTP listeners
+  Addresses addresses;
+  bool is_stopped = false;
+};
+
+Result<void> Server::Parts::load() {
+  auto known = access::ConfiguredTokens::make(config.tokens);
+  if (!known) return std::unexpected(std::move(known).error().within("tokens"));
+  tokens = std::move(*known);
+  authenticator.emplace(&*tokens, config.dev ? access::Mode::kDevelopment : access::Mode::kTokens);
+  auto rules = redact::Redactor::compile(config.redaction_rules);
+  if (!rules) return std::unexpected(std::move(rules).error().within("redaction.rules"));
+  redactor = std::move(*rules);
+  auto catalogue = load_identifiers(config);
+  if (!catalogue) return std::unexpected(std::move(catalogue).error());
+  identifiers.emplace(std::move(*catalogue));
+  auto table = load_prices(config);
+  if (!table) return std::unexpected(std::move(table).error());
+  prices.emplace(std::move(*table));
+  return {};
+}
+
+Result<void> Server::Parts::open_store() {
+  auto folder = DataDir::open(config.data);
+  if (!folder) return std::unexpected(std::move(folder).error());
+  data_dir.emplace(std::move(*folder));
+  data_dir->remove_ports();  // those of an earlier run
+  auto opened = Store::open(config, data_dir->path(), *identifiers, metrics);
+  if (!opened) return std::unexpected(std::move(opened).error());
+  store = std::move(*opened);
+  reader = std::make_unique<telemetry::StoreReader>(store->client(), *identifiers, clock);
+  return {};
+}
+
+Result<void> Server::Parts::start_ingest() {
+  ingest::Spool::Options options;
+  options.dir = data_dir->path() / "spool";
+  options.bytes_max = config.limits.spool_bytes;
+  auto opened = ingest::Spool::open(std::move(options), disk, clock, rng, metrics, balance, guard);
+  if (!opened) return std::unexpected(std::move(opened).error().within("opening the spool"));
+  spool = std::move(*opened);
+  writer = std::make_unique<ingest::Writer>(ingest::Writer::Options{}, *spool, *store, disk, clock, metrics);
+
+  ingest::FrontOptions front_options;
+  front_options.pipeline = pipeline_options(config);
+  front_options.workers = decoding_workers();
+  front_options.in_flight_bytes_max = config.limits.in_flight_bytes;
+  front = std::make_unique<ingest::Front>(
+      ingest::PipelineParts{.identifiers = *identifiers, .redactor = redactor, .prices = *prices, .registry = metrics},
+      std::move(front_options), *spool, guard, clock);
+  http_receiver = std::make_unique<ingest::HttpReceiver>(
+      *front, *authenticator, clock, ingest::HttpReceiver::Options{.body_bytes_max = config.limits.body_bytes});
+  grpc_receiver = std::make_unique<ingest::GrpcReceiver>(
+      *front, *authenticator, clock, ingest::GrpcReceiver::Options{.message_bytes_max = config.limits.body_bytes});
+  return {};
+}
+
+Result<void> Server::Parts::start_listeners() {
+  report =
+      std::make_unique<IngestReport>(IngestReport::Sources{.balance = balance,
+                                                           .spool = *spool,
+                                                           .clock = clock,
+                                                           .refused_rows = [this] { return writer->refused_rows(); },
+                                                           .dropped_requests = [this] { return refused_requests(); },
+                                                           .engine = [this] { return store->engine_state(); }});
+  health.add(store_check(*reader, *store));
+  health.add(spool_check(*spool));
+  health.add(writer_check(*spool, *writer));
+  health.add(disk_check(data_dir->path()));
+  api = std::make_unique<api::Api>(api::Services{.authenticator = *authenticator,
+                                                 .reader = *reader,
+                                                 .ingest = *report,
+                                                 .health = health,
+                                                 .redactor = *redactor,
+                                                 .metrics = metrics,
+                                                 .clock = clock},
+                                   api_limits(config));
+  const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
+  const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
+    http_receiver->handle(std::move(request), std::move(responder));
+  };
+  for (const char* path : {"/v1/traces", "/v1/metrics", "/v1/logs", "/api/v1/ingest/logs"}) {
+    api->mount({.method = "POST", .path = path, .gate = ingest_gate, .handler = ingest_handler});
+  }
+
+  http_server =
+      std::make_unique<http::Server>(http::ServerOptions{.connections_max = config.limits.connections}, metrics);
+  auto http = http_server->listen(config.http, api->gate(), api->handler());
+  if (!http) return std::unexpected(std::move(http).error().within("http"));
+  addresses.http = std::move(*http);
+  auto otlp_http = http_server->listen(config.otlp_http, ingest_gate, ingest_handler);
+  if (!otlp_http) return std::unexpected(std::move(otlp_http).error().within("otlp_http"));
+  addresses.otlp_http = std::move(*otlp_http);
+  auto otlp_grpc = grpc_receiver->listen(config.otlp_grpc);
+  if (!otlp_grpc) return std::unexpected(std::move(otlp_grpc).error().within("otlp_grpc"));
+  addresses.otlp_grpc = std::move(*otlp_grpc);
+  http_server->start();
+  health.set_serving(true);
+  return data_dir->write_ports({.http = port_of(addresses.http),
+                                .otlp_http = port_of(addresses.otlp_http),
+                                .otlp_grpc = port_of(addresses.otlp_grpc)});
+}
+
+// Counted by the front, under this name.
+std::uint64_t Server::Parts::refused_requests() {
+  return static_cast<std::uint64_t>(metrics.counter("fettle_ingest_refused_requests_total", "").value());
+}
+
+void Server::Parts::stop() {
+  if (is_stopped) return;
+  is_stopped = true;
+  health.set_serving(false);
+  if (data_dir) data_dir->remove_ports();
+  // Tails and reads end first: an open stream would use up the time that acknowledgements need.
+  if (api != nullptr) api->stop();
+  std::jthread grpc;
+  if (grpc_receiver != nullptr) grpc = std::jthread([this] { grpc_receiver->stop(kDrainRequests); });
+  if (http_server != nullptr) http_server->stop(kDrainRequests);
+  if (grpc.joinable()) grpc.join();
+  if (front != nullptr) front->stop();
+  if (writer != nullptr) {
+    const ingest::Writer::Rest rest = writer->stop(clock.monotonic() + kDrainSpool);
+    log::info("spool_left", {{"segments", rest.segments}, {"bytes", rest.bytes}});
+  }
+  if (store != nullptr) store->stop(kStopStore);
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Server::~Server() { stop(); }
+
+Result<std::unique_ptr<Server>> Server::start(const Config& config, Clock& clock) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(config, clock)));
+  for (auto step : {&Parts::load, &Parts::open_store, &Parts::start_ingest, &Parts::start_listeners}) {
+    if (auto done = (*server->parts_.*step)(); !done) return std::unexpected(std::move(done).error());
+  }
+  return server;
+}
+
+const Addresses& Server::addresses() const { return parts_->addresses; }
+void Server::stop() { parts_->stop(); }
+
+}  // namespace fettle::server

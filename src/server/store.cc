@@ -1,0 +1,160 @@
+#include "server/store.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "core/json.h"
+#include "http/message.h"
+#include "telemetry/migrations.h"
+
+namespace fettle::server {
+namespace {
+
+std::uint32_t days_of(std::chrono::seconds kept) {
+  return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::days>(kept).count());
+}
+
+telemetry::RetentionDays retention_of(const Config& config) {
+  telemetry::RetentionDays days;
+  // A partition is dropped when its last row is too old, and rows are promoted for some time after the hot window.
+  days.spans_hot = days_of(config.retention.hot) + 2;
+  days.spans_kept = days_of(config.retention.spans);
+  days.logs = days_of(config.retention.logs);
+  days.metrics = days_of(config.retention.metrics);
+  days.llm_calls = days_of(config.retention.llm_calls);
+  return days;
+}
+
+// The user's own ClickHouse as an address with its credentials in it.
+Result<std::string> external_url(const Config::Telemetry& telemetry) {
+  std::string url = telemetry.url;
+  if (!telemetry.password_file.empty()) {
+    std::ifstream in(telemetry.password_file, std::ios::binary);
+    std::string password((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    while (password.ends_with('\n') || password.ends_with('\r')) password.pop_back();
+    if (!in || password.empty()) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("telemetry.password_file: cannot read a password from '{}'",
+                                                           telemetry.password_file.string()));
+    }
+    if (const std::size_t scheme = url.find("://"); scheme != std::string::npos) {
+      url.insert(scheme + 3, http::percent_encode(telemetry.user) + ':' + http::percent_encode(password) + '@');
+    }
+  }
+  if (!url.starts_with("unix:")) {
+    if (url.find('/', url.find("://") + 3) == std::string::npos) url += '/';
+    url += "?database=" + http::percent_encode(telemetry.database);
+  }
+  return url;
+}
+
+// Who may use the engine's own port, as the engine reads it.
+Result<void> write_engine_tokens(const std::filesystem::path& file, const std::vector<access::TokenEntry>& tokens) {
+  std::string text = "[";
+  for (const access::TokenEntry& token : tokens) {
+    access::Grant grant;
+    for (const access::Role role : token.roles) grant.roles |= static_cast<std::uint8_t>(role);
+    // The engine knows workspaces and no clients: whoever may see only some of them stays outside.
+    if (!grant.may(access::Role::kRead) || !token.clients.empty()) continue;
+    if (text.size() > 1) text += ',';
+    text += R"({"sha256":")";
+    append_hex(text, {reinterpret_cast<const char*>(token.sha256.data()), token.sha256.size()});
+    text += R"(","workspace":)";
+    append_json_string(text, token.workspace.value);
+    fmt::format_to(std::back_inserter(text), R"(,"admin":{}}})", grant.may(access::Role::kAdmin));
+  }
+  text += "]\n";
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const bool is_written = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const std::string why = std::strerror(errno);
+  if (fd >= 0) ::close(fd);
+  if (!is_written) return fail(ErrorCode::kUnavailable, fmt::format("cannot write '{}': {}", file.string(), why));
+  return {};
+}
+
+telemetry::StatementOptions options_until(const std::stop_token& stop) {
+  telemetry::StatementOptions options;
+  options.stop = stop;
+  return options;
+}
+
+}  // namespace
+
+Store::Store(const Config& config, const telemetry::IdentifierCatalogue& catalogue)
+    : schema_(catalogue,
+              {.database = config.telemetry.url.empty() ? "fettle" : config.telemetry.database, .cluster = ""}) {}
+
+Result<void> Store::start_engine(const Config& config, const std::filesystem::path& data_dir,
+                                 metrics::Registry& metrics) {
+  engine::SupervisorOptions options;
+  options.data_dir = data_dir;
+  options.program = config.engine.binary;
+  options.memory_bytes = config.engine.memory_bytes;
+  if (!config.engine.tcp.empty()) {
+    const std::filesystem::path tokens = data_dir / "engine-tokens.json";
+    if (auto written = write_engine_tokens(tokens, config.tokens); !written) return written;
+    options.tcp = config.engine.tcp;
+    options.tcp_tokens = tokens.string();
+  }
+  engine_ = std::make_unique<engine::Supervisor>(std::move(options), metrics);
+  return engine_->start(schema_.table_names());
+}
+
+Result<std::unique_ptr<Store>> Store::open(const Config& config, const std::filesystem::path& data_dir,
+                                           const telemetry::IdentifierCatalogue& catalogue,
+                                           metrics::Registry& metrics) {
+  std::unique_ptr<Store> store(new Store(config, catalogue));
+  std::string url;
+  if (config.telemetry.url.empty()) {
+    if (auto started = store->start_engine(config, data_dir, metrics); !started) {
+      return std::unexpected(std::move(started).error().within("starting the engine"));
+    }
+    url = store->engine_->base_url();
+  } else {
+    auto external = external_url(config.telemetry);
+    if (!external) return std::unexpected(std::move(external).error());
+    url = std::move(*external);
+  }
+  auto client = telemetry::Client::connect(url);
+  if (!client) return std::unexpected(std::move(client).error().within("connecting to the store"));
+  store->client_ = std::move(*client);
+
+  telemetry::Migrator migrator(*store->client_, store->schema_);
+  if (auto done = migrator.run(); !done)
+    return std::unexpected(std::move(done).error().within("bringing the schema up to date"));
+  if (auto done = migrator.apply_retention(retention_of(config)); !done) {
+    return std::unexpected(std::move(done).error().within("setting retention"));
+  }
+  if (auto done = migrator.check_filters(); !done) {
+    return std::unexpected(std::move(done).error().within("checking that workspaces are kept apart"));
+  }
+  return store;
+}
+
+void Store::stop(std::chrono::milliseconds deadline) {
+  if (engine_ != nullptr) engine_->stop(deadline);
+}
+
+std::pair<std::string, std::uint64_t> Store::engine_state() const {
+  if (engine_ == nullptr) return {"external", 0};
+  const engine::Status status = engine_->status();
+  return {std::string(engine::to_string(status.state)), static_cast<std::uint64_t>(status.restarts)};
+}
+
+Result<void> Store::insert(telemetry::Table table, std::span<const std::string_view> pieces, std::string_view token,
+                           const std::stop_token& stop) {
+  return client_->insert(table, pieces, token, options_until(stop));
+}
+
+Result<bool> Store::has_ingest_id(telemetry::Table table, std::int32_t day, std::uint64_t ingest_id,
+                                  const std::stop_token& stop) {
+  return client_->has_ingest_id(table, day, ingest_id, options_until(stop));
+}
+
+}  // namespace fettle::server

@@ -1,0 +1,50 @@
+// The telemetry store as the server has it: the embedded engine, or a ClickHouse server of the user's own; its schema
+// brought up to date; and the way in for the spool's writer.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+#include "core/metrics.h"
+#include "engine/supervisor.h"
+#include "ingest/store.h"
+#include "server/config.h"
+#include "telemetry/client.h"
+#include "telemetry/identifiers.h"
+#include "telemetry/schema.h"
+
+namespace fettle::server {
+
+class Store final : public ingest::Store {
+ public:
+  // Starts the engine if there is to be one, and brings the schema up to date. Blocks until the store can be used.
+  static Result<std::unique_ptr<Store>> open(const Config& config, const std::filesystem::path& data_dir,
+                                             const telemetry::IdentifierCatalogue& catalogue,
+                                             metrics::Registry& metrics);
+  // After the writer and every reader have ended.
+  void stop(std::chrono::milliseconds deadline);
+
+  telemetry::Client& client() { return *client_; }
+  const telemetry::Schema& schema() const { return schema_; }
+  // For the status: "up", "restarting", … or "external", and how often the engine was restarted.
+  std::pair<std::string, std::uint64_t> engine_state() const;
+
+  Result<void> insert(telemetry::Table table, std::span<const std::string_view> pieces, std::string_view token,
+                      const std::stop_token& stop) override;
+  Result<bool> has_ingest_id(telemetry::Table table, std::int32_t day, std::uint64_t ingest_id,
+                             const std::stop_token& stop) override;
+
+ private:
+  Store(const Config& config, const telemetry::IdentifierCatalogue& catalogue);
+  Result<void> start_engine(const Config& config, const std::filesystem::path& data_dir, metrics::Registry& metrics);
+
+  telemetry::Schema schema_;
+  std::unique_ptr<engine::Supervisor> engine_;  // null: the store is somebody else's
+  std::unique_ptr<telemetry::Client> client_;
+};
+
+}  // namespace fettle::server
