@@ -358,13 +358,7 @@ TEST_F(ApiTest, HealthSaysLittleToStrangersAndAllToTokens) {
   expect_problem(send("GET", "/health", "", {}, "wrong"), 401, "unauthenticated");
 }
 
-TEST_F(ApiTest, ReadyOnlyWhileServingAndNotUnhealthy) {
-  std::atomic<bool> is_down = false;
-  health_.add({.name = "store", .is_critical = true, .run = [&](const std::stop_token&) {
-                 return health::CheckResult{.status = is_down ? health::CheckStatus::kDown : health::CheckStatus::kUp,
-                                            .message = "",
-                                            .fields = {}};
-               }});
+TEST_F(ApiTest, ReadyOnlyWhileServing) {
   start();
   EXPECT_EQ(send("GET", "/health/ready", "", {}, "").status, 503);
   EXPECT_EQ(send("GET", "/health/live", "", {}, "").status, 200);
@@ -379,7 +373,7 @@ TEST_F(ApiTest, AnUnhealthyServerAnswers503) {
   start();
   health_.set_serving(true);
   EXPECT_EQ(send("GET", "/health", "", {}, "").status, 503);
-  EXPECT_EQ(send("GET", "/health/ready", "", {}, "").status, 503);
+  EXPECT_EQ(send("GET", "/health/ready", "", {}, "").status, 200);
   EXPECT_EQ(send("GET", "/health/live", "", {}, "").status, 200);
 }
 
@@ -468,10 +462,12 @@ TEST_F(ApiTest, ReadsPastTheQueueAreRefusedAtOnce) {
 TEST_F(ApiTest, WhenTheClientLeavesItsReadIsStopped) {
   std::promise<void> begun;
   std::promise<void> stopped;
+  std::promise<void> stopped_seen;
   reader_.on_read = [&](const telemetry::ReadOptions& options) {
     begun.set_value();
     const std::stop_callback on_stop(options.stop, [&] { stopped.set_value(); });
     stopped.get_future().wait();
+    stopped_seen.set_value();
   };
   start();
   std::stop_source leave;
@@ -481,6 +477,8 @@ TEST_F(ApiTest, WhenTheClientLeavesItsReadIsStopped) {
   std::jthread caller([&] { EXPECT_EQ(client_->send(request).error().code(), ErrorCode::kCancelled); });
   begun.get_future().wait();
   leave.request_stop();
+  stopped_seen.get_future().wait();
+  api_->stop();  // joins the read that still looks at the promises
 }
 
 // Reads events of a tail until `enough` says so, then leaves.
@@ -525,6 +523,7 @@ TEST_F(ApiTest, ATailGoesOnWhereItEnded) {
   read_tail(
       *client_, "/api/v1/logs/tail", [](const std::string& seen) { return seen.find("p9") != std::string::npos; },
       "p5");
+  api_->stop();  // joins the tail that still looks at `asked`
   EXPECT_EQ(asked, "p5");
 }
 
@@ -538,6 +537,7 @@ TEST_F(ApiTest, ATailOutlivesAStoreThatIsAwayForAMoment) {
   start();
   read_tail(*client_, "/api/v1/logs/tail",
             [](const std::string& seen) { return seen.find("back") != std::string::npos; });
+  api_->stop();  // joins the tail that still counts
   EXPECT_GE(looks, 3);
 }
 
