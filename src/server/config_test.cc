@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
+#include <map>
 
 #include "server/config_values.h"
 
@@ -152,6 +154,14 @@ TEST_F(ConfigTest, AMissingFileIsAnError) {
 TEST_F(ConfigTest, AServerThatNobodyCouldUseIsRefused) {
   EXPECT_THAT(load("").error().message(), HasSubstr("--dev"));
   EXPECT_TRUE(load("tokens:\n  - {token: a, workspace: acme, scopes: [read]}\n"));
+}
+
+TEST(ConfigDocumentation, ListsEveryKey) {
+  std::ifstream in(FETTLE_DOCS_DIR "/operating.md");
+  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  for (const Setting& setting : settings()) {
+    EXPECT_THAT(text, HasSubstr("| `" + std::string(setting.key) + "` |"));
+  }
 }
 
 TEST(ConfigValues, SizesAndDurations) {
