@@ -15,7 +15,13 @@ function lucideIcons(): Plugin {
       const shapes = names.map((name) => {
         const svg = readFileSync(`node_modules/lucide-static/icons/${name}.svg`, 'utf8');
         const inner = svg.replace(/^[\s\S]*?<svg[^>]*>/, '').replace(/<\/svg>[\s\S]*$/, '');
-        return [name, inner.replace(/\s+/g, ' ').replace(/ ?\/> ?/g, '/>').trim()];
+        return [
+          name,
+          inner
+            .replace(/\s+/g, ' ')
+            .replace(/ ?\/> ?/g, '/>')
+            .trim(),
+        ];
       });
       return `export default ${JSON.stringify(Object.fromEntries(shapes))};`;
     },
@@ -29,7 +35,8 @@ function layerOrder(): Plugin {
     enforce: 'post',
     generateBundle(_options, bundle) {
       for (const file of Object.values(bundle)) {
-        if (file.type === 'asset' && file.fileName.endsWith('.css')) file.source = `@layer base,ui,page;${file.source.toString()}`;
+        if (file.type === 'asset' && file.fileName.endsWith('.css'))
+          file.source = `@layer base,ui,page;${file.source.toString()}`;
       }
     },
   };

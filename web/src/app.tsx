@@ -49,7 +49,12 @@ function Page({ place }: { readonly place: Place }) {
   const [error, reset] = useErrorBoundary();
   if (error || pageFailed.value === place) {
     return (
-      <Empty why="empty" title={error ? 'This page broke. That is our mistake; your data is not affected.' : 'This page could not be loaded.'}>
+      <Empty
+        why="empty"
+        title={
+          error ? 'This page broke. That is our mistake; your data is not affected.' : 'This page could not be loaded.'
+        }
+      >
         {error && <p class="mono faint">{String(error)}</p>}
         <Button
           small
@@ -71,14 +76,24 @@ function copyLink(): void {
   const now = Date.now();
   const pinned = absolute(range.peek(), now);
   const url = new URL(window.location.href);
-  if (pinned.from !== '' || range.peek().to !== '' || location.peek().place === 'logs' || location.peek().place === 'traces') {
+  if (
+    pinned.from !== '' ||
+    range.peek().to !== '' ||
+    location.peek().place === 'logs' ||
+    location.peek().place === 'traces'
+  ) {
     if (pinned.from !== '') url.searchParams.set('from', pinned.from);
     url.searchParams.set('to', pinned.to);
   }
   void copyText(url.href, 'Link with fixed times');
 }
 
-const TITLES: Readonly<Record<Place, string>> = { journey: 'Journey', traces: 'Traces', logs: 'Logs', start: 'First run' };
+const TITLES: Readonly<Record<Place, string>> = {
+  journey: 'Journey',
+  traces: 'Traces',
+  logs: 'Logs',
+  start: 'First run',
+};
 
 export function App() {
   const { place, workspace, id } = location.value;
@@ -116,7 +131,9 @@ export function App() {
       label: 'Back one level; clear the last filter',
       group: 'Everywhere',
       run: () => {
-        const last = location.peek().query.findLast(([key]) => !['from', 'to', 'tz', 'live', 'id', 'sel', 'only', 'fold', 'kind'].includes(key));
+        const last = location
+          .peek()
+          .query.findLast(([key]) => !['from', 'to', 'tz', 'live', 'id', 'sel', 'only', 'fold', 'kind'].includes(key));
         if (last) setParams({ [last[0]]: undefined });
         else (document.activeElement as HTMLElement | null)?.blur();
       },
@@ -125,10 +142,14 @@ export function App() {
 
   return (
     <>
-      <a class={css.skip} href="#main" onClick={(event) => {
-        event.preventDefault();
-        document.getElementById('main')?.focus();
-      }}>
+      <a
+        class={css.skip}
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          document.getElementById('main')?.focus();
+        }}
+      >
         Skip to the page
       </a>
       <div class={`${css.app} ${railOpen.value ? '' : css.narrow}`}>

@@ -27,7 +27,8 @@ function read(): Location {
   const path = decodeURI(window.location.pathname.slice(prefix().length));
   const query = parseQuery(window.location.search);
   const match = /^\/w\/([^/]+)(?:\/(.*))?$/.exec(path.replace(/\/$/, ''));
-  if (!match) return { workspace: DEFAULT_WORKSPACE, place: path === '/' || path === '' ? 'home' : 'unknown', id: '', query };
+  if (!match)
+    return { workspace: DEFAULT_WORKSPACE, place: path === '/' || path === '' ? 'home' : 'unknown', id: '', query };
   const workspace = match[1]!;
   const rest = match[2] ?? '';
   if (rest === '' || rest === 'evidence') return { workspace, place: 'home', id: '', query };
@@ -70,7 +71,10 @@ export function param(key: string): string {
 
 // Changes parameters of the current place. What a person chose can be undone with Back; what follows by itself
 // (the row under the cursor) replaces.
-export function setParams(changes: Readonly<Record<string, string | undefined>>, how: 'push' | 'replace' = 'push'): void {
+export function setParams(
+  changes: Readonly<Record<string, string | undefined>>,
+  how: 'push' | 'replace' = 'push',
+): void {
   const query = patch(location.peek().query, changes);
   const url = window.location.pathname + formatQuery(query);
   if (url !== window.location.pathname + window.location.search) go(url, how);
@@ -78,7 +82,8 @@ export function setParams(changes: Readonly<Record<string, string | undefined>>,
 
 // A click on a link of ours stays in the page; with a modifier the browser does what it always does.
 export function onLinkClick(event: MouseEvent): void {
-  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)
+    return;
   const link = (event.target as Element).closest?.('a[href]') as HTMLAnchorElement | null;
   if (!link || link.target !== '' || link.hasAttribute('download') || link.origin !== window.location.origin) return;
   if (!link.pathname.startsWith(`${prefix()}/w/`)) return;

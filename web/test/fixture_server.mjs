@@ -29,7 +29,8 @@ function random(seed) {
   };
 }
 const hex = (rand, digits) => Array.from({ length: digits }, () => Math.floor(rand() * 16).toString(16)).join('');
-const ts = (us) => `${new Date(Math.floor(us / 1000)).toISOString().slice(0, -1)}${String(Math.floor(us % 1000)).padStart(3, '0')}000Z`;
+const ts = (us) =>
+  `${new Date(Math.floor(us / 1000)).toISOString().slice(0, -1)}${String(Math.floor(us % 1000)).padStart(3, '0')}000Z`;
 const LEVELS = ['unset', 'trace', 'debug', 'info', 'warn', 'error', 'fatal'];
 const RESOURCE = (service) => ({
   'service.name': service,
@@ -120,33 +121,101 @@ class Store {
       const trace = hex(r, 32);
       const client = clients[Math.floor(r() * clients.length)];
       const platform = platforms[Math.floor(r() * platforms.length)];
-      const ids = { client_id: client, platform, lane: 'publishing', request_id: `req_${hex(r, 8)}`, correlation_id: `c-${hex(r, 8)}`, job_id: `job_${70000 + i}` };
+      const ids = {
+        client_id: client,
+        platform,
+        lane: 'publishing',
+        request_id: `req_${hex(r, 8)}`,
+        correlation_id: `c-${hex(r, 8)}`,
+        job_id: `job_${70000 + i}`,
+      };
       const fails = r() < (platform === 'tiktok' ? 0.2 : 0.02);
       const total = (0.9 + r() * 5) * 1e6;
-      const root = this.span(trace, '', 'web', 'POST /posts', t, total * 0.02, { kind: 'server', ids, attrs: { 'http.request.method': 'POST', 'http.route': '/posts', 'http.response.status_code': 202 } });
-      this.log(t + 2000, 'info', 'web', `accepted post for ${client} on ${platform}`, { trace_id: trace, span_id: root, ids, event_name: 'post_accepted', attrs: { queue: 'publish' } });
+      const root = this.span(trace, '', 'web', 'POST /posts', t, total * 0.02, {
+        kind: 'server',
+        ids,
+        attrs: { 'http.request.method': 'POST', 'http.route': '/posts', 'http.response.status_code': 202 },
+      });
+      this.log(t + 2000, 'info', 'web', `accepted post for ${client} on ${platform}`, {
+        trace_id: trace,
+        span_id: root,
+        ids,
+        event_name: 'post_accepted',
+        attrs: { queue: 'publish' },
+      });
       const enqueue = this.span(trace, root, 'web', 'publish send', t + 4000, 3000, { kind: 'producer', ids });
-      const job = this.span(trace, enqueue, 'worker', 'publish process', t + 90_000, total, { kind: 'consumer', ids, status: fails ? 'error' : 'ok', status_message: fails ? 'publish failed' : '' });
+      const job = this.span(trace, enqueue, 'worker', 'publish process', t + 90_000, total, {
+        kind: 'consumer',
+        ids,
+        status: fails ? 'error' : 'ok',
+        status_message: fails ? 'publish failed' : '',
+      });
       const llm = this.span(trace, job, 'worker', 'chat gpt-5-mini', t + 120_000, total * 0.4, {
         kind: 'client',
         ids,
-        attrs: { 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': 'gpt-5-mini', 'gen_ai.usage.input_tokens': 812, 'gen_ai.usage.output_tokens': 144 },
+        attrs: {
+          'gen_ai.operation.name': 'chat',
+          'gen_ai.request.model': 'gpt-5-mini',
+          'gen_ai.usage.input_tokens': 812,
+          'gen_ai.usage.output_tokens': 144,
+        },
       });
       this.log(t + 130_000, 'debug', 'worker', 'caption drafted in 144 tokens', { trace_id: trace, span_id: llm, ids });
-      const tool = this.span(trace, job, 'tool-gateway', 'tools/call publish_post', t + 120_000 + total * 0.42, total * 0.5, { kind: 'server', ids, status: fails ? 'error' : 'unset' });
-      const step = this.span(trace, tool, 'browser-runner', 'browser login.submit', t + 130_000 + total * 0.45, total * 0.4, {
-        ids: { ...ids, runner_id: fails ? 'rb-07' : 'rb-02' },
-        status: fails ? 'error' : 'ok',
-        status_message: fails ? 'LOGIN_CHALLENGE: the platform asked for a code' : '',
-      });
+      const tool = this.span(
+        trace,
+        job,
+        'tool-gateway',
+        'tools/call publish_post',
+        t + 120_000 + total * 0.42,
+        total * 0.5,
+        { kind: 'server', ids, status: fails ? 'error' : 'unset' },
+      );
+      const step = this.span(
+        trace,
+        tool,
+        'browser-runner',
+        'browser login.submit',
+        t + 130_000 + total * 0.45,
+        total * 0.4,
+        {
+          ids: { ...ids, runner_id: fails ? 'rb-07' : 'rb-02' },
+          status: fails ? 'error' : 'ok',
+          status_message: fails ? 'LOGIN_CHALLENGE: the platform asked for a code' : '',
+        },
+      );
       if (fails) {
-        this.log(t + 130_000 + total * 0.85, 'error', 'browser-runner', 'login challenge after submit, runner rb-07', { trace_id: trace, span_id: step, ids, event_name: 'login_challenge', attrs: { error_code: 'LOGIN_CHALLENGE', runner_id: 'rb-07' } });
-        this.log(t + 140_000 + total * 0.9, 'warn', 'worker', 'publish will be retried in 30 s', { trace_id: trace, span_id: job, ids, event_name: 'retry_scheduled' });
+        this.log(t + 130_000 + total * 0.85, 'error', 'browser-runner', 'login challenge after submit, runner rb-07', {
+          trace_id: trace,
+          span_id: step,
+          ids,
+          event_name: 'login_challenge',
+          attrs: { error_code: 'LOGIN_CHALLENGE', runner_id: 'rb-07' },
+        });
+        this.log(t + 140_000 + total * 0.9, 'warn', 'worker', 'publish will be retried in 30 s', {
+          trace_id: trace,
+          span_id: job,
+          ids,
+          event_name: 'retry_scheduled',
+        });
       } else {
-        this.log(t + 140_000 + total * 0.9, 'info', 'worker', `published to ${platform}, visible check scheduled`, { trace_id: trace, span_id: job, ids, event_name: 'published' });
+        this.log(t + 140_000 + total * 0.9, 'info', 'worker', `published to ${platform}, visible check scheduled`, {
+          trace_id: trace,
+          span_id: job,
+          ids,
+          event_name: 'published',
+        });
       }
-      if (i % 9 === 0) this.log(t + 5_000_000, 'warn', 'connector', `token for ${platform} expires in 5 h`, { ids: { client_id: client, platform } });
-      if (i % 3 === 0) this.log(t + 2_500_000, 'info', 'asset-store', `GET /assets/${hex(r, 6)}.jpg 200 in ${Math.floor(r() * 40)} ms`);
+      if (i % 9 === 0)
+        this.log(t + 5_000_000, 'warn', 'connector', `token for ${platform} expires in 5 h`, {
+          ids: { client_id: client, platform },
+        });
+      if (i % 3 === 0)
+        this.log(
+          t + 2_500_000,
+          'info',
+          'asset-store',
+          `GET /assets/${hex(r, 6)}.jpg 200 in ${Math.floor(r() * 40)} ms`,
+        );
     }
   }
 
@@ -154,15 +223,51 @@ class Store {
     const T = IDS.crm;
     const t0 = this.nowUs - 22 * 60e6;
     const at = (ms) => t0 + ms * 1000;
-    const ids = { client_id: 'brightside-dental', request_id: 'req_abc123', correlation_id: 'c-5f0e-91b2', run_id: 'run_xyz789', job_id: 'job_77120', episode_id: 'ep_20991' };
-    const s = (parent, service, name, ms, took, more = {}) => this.span(T, parent, service, name, at(ms), took * 1000, { ids, ...more });
-    const web = s('', 'web', 'http.request', 0, 12, { span_id: '00f067aa0ba902b7', kind: 'server', attrs: { 'http.request.method': 'POST', 'http.route': '/webhooks/email', 'http.response.status_code': 202, 'client.address': '203.0.113.7' } });
-    this.log(at(8), 'info', 'web', 'webhook received: authorization [redacted:bearer_token], from a***@example.com', { trace_id: T, span_id: web, ids, event_name: 'webhook_received', attrs: { 'http.request.header.authorization': '[redacted:bearer_token]' } });
-    const enq = s(web, 'web', 'job.enqueue', 12, 3, { kind: 'producer', attrs: { 'messaging.destination.name': 'crm-enrichment' } });
-    const deq = s(enq, 'worker', 'job.dequeue', 899, 31_945, { kind: 'consumer', status: 'error', status_message: 'step createCRMRecord failed' });
-    const ep = s(deq, 'worker', 'agent.episode', 1138, 31_700, { status: 'error', attrs: { 'gen_ai.agent.name': 'lead-intake' } });
+    const ids = {
+      client_id: 'brightside-dental',
+      request_id: 'req_abc123',
+      correlation_id: 'c-5f0e-91b2',
+      run_id: 'run_xyz789',
+      job_id: 'job_77120',
+      episode_id: 'ep_20991',
+    };
+    const s = (parent, service, name, ms, took, more = {}) =>
+      this.span(T, parent, service, name, at(ms), took * 1000, { ids, ...more });
+    const web = s('', 'web', 'http.request', 0, 12, {
+      span_id: '00f067aa0ba902b7',
+      kind: 'server',
+      attrs: {
+        'http.request.method': 'POST',
+        'http.route': '/webhooks/email',
+        'http.response.status_code': 202,
+        'client.address': '203.0.113.7',
+      },
+    });
+    this.log(at(8), 'info', 'web', 'webhook received: authorization [redacted:bearer_token], from a***@example.com', {
+      trace_id: T,
+      span_id: web,
+      ids,
+      event_name: 'webhook_received',
+      attrs: { 'http.request.header.authorization': '[redacted:bearer_token]' },
+    });
+    const enq = s(web, 'web', 'job.enqueue', 12, 3, {
+      kind: 'producer',
+      attrs: { 'messaging.destination.name': 'crm-enrichment' },
+    });
+    const deq = s(enq, 'worker', 'job.dequeue', 899, 31_945, {
+      kind: 'consumer',
+      status: 'error',
+      status_message: 'step createCRMRecord failed',
+    });
+    const ep = s(deq, 'worker', 'agent.episode', 1138, 31_700, {
+      status: 'error',
+      attrs: { 'gen_ai.agent.name': 'lead-intake' },
+    });
     s(ep, 'worker', 'parseEmail', 1140, 234);
-    s(ep, 'worker', 'chat gpt-5-mini', 1390, 880, { kind: 'client', attrs: { 'gen_ai.request.model': 'gpt-5-mini', 'gen_ai.usage.input_tokens': 412 } });
+    s(ep, 'worker', 'chat gpt-5-mini', 1390, 880, {
+      kind: 'client',
+      attrs: { 'gen_ai.request.model': 'gpt-5-mini', 'gen_ai.usage.input_tokens': 412 },
+    });
     [
       [3700, 1],
       [9750, 2],
@@ -173,47 +278,126 @@ class Store {
         kind: 'client',
         status: 'error',
         status_message: 'API_TIMEOUT: no answer after 5 s',
-        attrs: { 'gen_ai.tool.name': 'hubspot.create_contact', attempt: n, 'error.type': 'API_TIMEOUT', 'server.address': 'api.hubapi.com', retryable: true, tags: ['crm', 'retry'] },
+        attrs: {
+          'gen_ai.tool.name': 'hubspot.create_contact',
+          attempt: n,
+          'error.type': 'API_TIMEOUT',
+          'server.address': 'api.hubapi.com',
+          retryable: true,
+          tags: ['crm', 'retry'],
+        },
         events: [
-          { ts: ts(at(ms + 5000)), name: 'exception', attrs: { 'exception.type': 'ConnectTimeoutError', 'exception.message': 'API_TIMEOUT: no answer after 5 s', 'exception.stacktrace': 'ConnectTimeoutError: Connection timeout after 5s\n  at HubspotClient.request client.ts:88\n  at createContact hubspot.ts:41\n  at createCRMRecord steps/crm.ts:17\n  at Runner.step runner.ts:203' } },
+          {
+            ts: ts(at(ms + 5000)),
+            name: 'exception',
+            attrs: {
+              'exception.type': 'ConnectTimeoutError',
+              'exception.message': 'API_TIMEOUT: no answer after 5 s',
+              'exception.stacktrace':
+                'ConnectTimeoutError: Connection timeout after 5s\n  at HubspotClient.request client.ts:88\n  at createContact hubspot.ts:41\n  at createCRMRecord steps/crm.ts:17\n  at Runner.step runner.ts:203',
+            },
+          },
           { ts: ts(at(ms + 12)), name: 'connection.open', attrs: { 'network.peer.address': '104.16.1.9' } },
         ],
-        links: n > 1 ? [{ trace_id: IDS.orphan, span_id: '1111111111111111', trace_state: '', attrs: { reason: 'earlier run' } }] : [],
+        links:
+          n > 1
+            ? [{ trace_id: IDS.orphan, span_id: '1111111111111111', trace_state: '', attrs: { reason: 'earlier run' } }]
+            : [],
       });
-      this.log(at(ms + 5002), 'error', 'tool-gateway', 'API_TIMEOUT: no answer after 5 s', { trace_id: T, span_id: tool, ids, event_name: 'tool_timeout', attrs: { attempt: n } });
-      if (n < 4) this.log(at(ms + 5050), 'warn', 'worker', `retry in ${[1, 2.3, 5.8][n - 1]} s, attempt ${n + 1} of 4`, { trace_id: T, span_id: ep, ids, event_name: 'retry_scheduled' });
+      this.log(at(ms + 5002), 'error', 'tool-gateway', 'API_TIMEOUT: no answer after 5 s', {
+        trace_id: T,
+        span_id: tool,
+        ids,
+        event_name: 'tool_timeout',
+        attrs: { attempt: n },
+      });
+      if (n < 4)
+        this.log(at(ms + 5050), 'warn', 'worker', `retry in ${[1, 2.3, 5.8][n - 1]} s, attempt ${n + 1} of 4`, {
+          trace_id: T,
+          span_id: ep,
+          ids,
+          event_name: 'retry_scheduled',
+        });
     });
-    this.log(at(32_836), 'error', 'worker', 'step createCRMRecord failed after 4 attempts', { trace_id: T, span_id: ep, ids, event_name: 'step_failed' });
-    s(deq, 'worker', 'INSERT workflow_failures', 32_839, 2, { kind: 'client', attrs: { 'db.system.name': 'postgresql', 'db.query.text': 'INSERT INTO workflow_failures (run_id, step) VALUES (?, ?)' } });
+    this.log(at(32_836), 'error', 'worker', 'step createCRMRecord failed after 4 attempts', {
+      trace_id: T,
+      span_id: ep,
+      ids,
+      event_name: 'step_failed',
+    });
+    s(deq, 'worker', 'INSERT workflow_failures', 32_839, 2, {
+      kind: 'client',
+      attrs: {
+        'db.system.name': 'postgresql',
+        'db.query.text': 'INSERT INTO workflow_failures (run_id, step) VALUES (?, ?)',
+      },
+    });
   }
 
   hostile() {
     const t0 = this.nowUs - 31 * 60e6;
     const evil = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>';
     const ids = { client_id: evil, request_id: 'req_hostile' };
-    const root = this.span(IDS.hostile, '', evil, evil, t0, 900_000, { ids, status: 'error', status_message: evil, attrs: { [evil]: evil, rtl: 'abc \u202e\u05d0\u05d1\u05d2 gpj.exe', zero: 'a\u200bb\u200cc', long: 'x'.repeat(10_000), emoji: '👩‍👩‍👧‍👦 🏳️‍🌈', url: 'javascript:alert(1)' } });
+    const root = this.span(IDS.hostile, '', evil, evil, t0, 900_000, {
+      ids,
+      status: 'error',
+      status_message: evil,
+      attrs: {
+        [evil]: evil,
+        rtl: 'abc \u202e\u05d0\u05d1\u05d2 gpj.exe',
+        zero: 'a\u200bb\u200cc',
+        long: 'x'.repeat(10_000),
+        emoji: '👩‍👩‍👧‍👦 🏳️‍🌈',
+        url: 'javascript:alert(1)',
+      },
+    });
     this.span(IDS.hostile, root, 'svc', 'n'.repeat(10_000), t0 + 1000, 700_000, { ids });
     this.span(IDS.hostile, root, '\u202eevil', '\u202etxt.exe\u200b \u0007bell', t0 + 2000, 600_000, { ids });
     this.span(IDS.hostile, root, 'svc', '👩‍👩‍👧‍👦'.repeat(200), t0 + 3000, 500_000, { ids });
-    this.log(t0 + 4000, 'error', evil, `${evil} \u202e reversed \u0000 nul`, { trace_id: IDS.hostile, span_id: root, ids, event_name: evil, attrs: { [evil]: evil } });
+    this.log(t0 + 4000, 'error', evil, `${evil} \u202e reversed \u0000 nul`, {
+      trace_id: IDS.hostile,
+      span_id: root,
+      ids,
+      event_name: evil,
+      attrs: { [evil]: evil },
+    });
     this.log(t0 + 5000, 'info', 'svc', `hostile ${'y'.repeat(10_000)}`, { trace_id: IDS.hostile, span_id: root, ids });
   }
   orphan() {
     const t0 = this.nowUs - 40 * 60e6;
-    const a = this.span(IDS.orphan, '', 'web', 'GET /report', t0, 40_000, { span_id: '1111111111111111', kind: 'server', ids: { correlation_id: 'corr-two' } });
+    const a = this.span(IDS.orphan, '', 'web', 'GET /report', t0, 40_000, {
+      span_id: '1111111111111111',
+      kind: 'server',
+      ids: { correlation_id: 'corr-two' },
+    });
     this.span(IDS.orphan, a, 'db', 'SELECT report', t0 + 3000, 30_000);
-    this.span(IDS.orphan, 'ffffffffffffffff', 'mailer', 'send report', t0 + 60_000, 20_000, { ids: { correlation_id: 'corr-two' } });
+    this.span(IDS.orphan, 'ffffffffffffffff', 'mailer', 'send report', t0 + 60_000, 20_000, {
+      ids: { correlation_id: 'corr-two' },
+    });
   }
   sampled() {
     const t0 = this.nowUs - 50 * 60e6;
-    for (let i = 0; i < 4; i += 1) this.log(t0 + i * 1e6, 'info', 'worker', `kept line ${i + 1} of a trace without spans`, { trace_id: IDS.sampled, ids: { request_id: 'req_sampled' } });
+    for (let i = 0; i < 4; i += 1)
+      this.log(t0 + i * 1e6, 'info', 'worker', `kept line ${i + 1} of a trace without spans`, {
+        trace_id: IDS.sampled,
+        ids: { request_id: 'req_sampled' },
+      });
   }
 
   // 100,000 spans as an outline; built when first asked for.
   bigOutline() {
     if (this.big) return this.big;
     const r = random(7);
-    const names = ['agent.step', 'tool.call', 'http.request', 'db.select', 'queue.poll', 'browser.click', 'render', 'verify'];
+    const names = [
+      'agent.step',
+      'tool.call',
+      'http.request',
+      'db.select',
+      'queue.poll',
+      'browser.click',
+      'render',
+      'verify',
+    ];
     const services = ['worker', 'tool-gateway', 'web', 'db', 'browser-runner'];
     const N = 100_000;
     const rows = [];
@@ -226,11 +410,34 @@ class Store {
       const start = Math.floor((i / N) * 59_000_000);
       const bad = i % 9973 === 5000;
       if (bad) errors += 1;
-      rows.push([hex(r, 16), parent, Math.floor(r() * names.length), Math.floor(r() * services.length), start, Math.floor(200 + r() * 40_000), bad ? 2 : r() < 0.5 ? 1 : 0, 1 + Math.floor(r() * 5)]);
+      rows.push([
+        hex(r, 16),
+        parent,
+        Math.floor(r() * names.length),
+        Math.floor(r() * services.length),
+        start,
+        Math.floor(200 + r() * 40_000),
+        bad ? 2 : r() < 0.5 ? 1 : 0,
+        1 + Math.floor(r() * 5),
+      ]);
       if (open.length < 9 && r() < 0.5) open.push(i);
     }
     const start = this.nowUs - 10 * 60e6;
-    this.big = { start, names, services, rows, json: JSON.stringify({ trace_id: IDS.big, start_ts: ts(start), names, services, span_count: N, error_count: errors, spans: rows }) };
+    this.big = {
+      start,
+      names,
+      services,
+      rows,
+      json: JSON.stringify({
+        trace_id: IDS.big,
+        start_ts: ts(start),
+        names,
+        services,
+        span_count: N,
+        error_count: errors,
+        spans: rows,
+      }),
+    };
     return this.big;
   }
 }
@@ -251,7 +458,25 @@ function words(q) {
   });
 }
 
-const RESERVED = new Set(['from', 'to', 'limit', 'cursor', 'order', 'q', 'buckets', 'level', 'service', 'name', 'status', 'kind', 'trace_id', 'span_id', 'event_name', 'duration_ms_min', 'duration_ms_max']);
+const RESERVED = new Set([
+  'from',
+  'to',
+  'limit',
+  'cursor',
+  'order',
+  'q',
+  'buckets',
+  'level',
+  'service',
+  'name',
+  'status',
+  'kind',
+  'trace_id',
+  'span_id',
+  'event_name',
+  'duration_ms_min',
+  'duration_ms_max',
+]);
 function matches(params, isLog) {
   const all = (key) => params.getAll(key);
   const finds = words(params.get('q') ?? '');
@@ -282,7 +507,16 @@ const bare = ({ us: _us, tookUs: _took, ...row }) => row;
 export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
   const started = Date.now();
   const store = new Store(seed, started);
-  const control = { delayMs: 0, fail: {}, partial: false, never: false, down: false, lag_ms: 1200, dropped: 0, token: '' };
+  const control = {
+    delayMs: 0,
+    fail: {},
+    partial: false,
+    never: false,
+    down: false,
+    lag_ms: 1200,
+    dropped: 0,
+    token: '',
+  };
   const manifest = JSON.parse(readFileSync(join(dist, 'manifest.json'), 'utf8'));
   const known = new Map(manifest.files.map((f) => [`/${f.path}`, f]));
   const csp = `default-src 'self'; script-src 'self' ${manifest.csp_script_hashes.map((h) => `'${h}'`).join(' ')}; frame-ancestors 'none'; base-uri 'self'; report-uri /_csp`;
@@ -313,7 +547,10 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       k.last = Math.max(k.last, row.us);
       kinds.set(kind, k);
     };
-    for (const [rows, what] of [[store.spans, 'span'], [store.logs, 'log']]) {
+    for (const [rows, what] of [
+      [store.spans, 'span'],
+      [store.logs, 'log'],
+    ]) {
       for (const row of rows) {
         if (row.trace_id === id) add('trace_id', row, what);
         if (row.span_id === id) add('span_id', row, what);
@@ -321,7 +558,13 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       }
     }
     if (id === IDS.big) add('trace_id', { us: store.bigOutline().start, trace_id: id }, 'span');
-    return [...kinds.values()].map((k) => ({ kind: k.kind, traces: k.t.size, logs: k.logs, first_ts: ts(k.first), last_ts: ts(k.last) }));
+    return [...kinds.values()].map((k) => ({
+      kind: k.kind,
+      traces: k.t.size,
+      logs: k.logs,
+      first_ts: ts(k.first),
+      last_ts: ts(k.last),
+    }));
   };
 
   const api = (path, params) => {
@@ -330,7 +573,8 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       const id = decodeURIComponent(m[1]).toLowerCase();
       if (id === IDS.big) return { raw: store.bigOutline().json };
       const list = store.byTrace.get(id);
-      if (!list || control.never) return { status: 404, title: 'Not found', detail: 'No span of this trace is stored.' };
+      if (!list || control.never)
+        return { status: 404, title: 'Not found', detail: 'No span of this trace is stored.' };
       const spans = list.toSorted((a, b) => a.us - b.us);
       const names = [...new Set(spans.map((s) => s.name))];
       const services = [...new Set(spans.map((s) => s.service_name))];
@@ -343,7 +587,16 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
           services,
           span_count: spans.length,
           error_count: spans.filter((s) => s.status === 'error').length,
-          spans: spans.map((s) => [s.span_id, index.get(s.parent_span_id) ?? -1, names.indexOf(s.name), services.indexOf(s.service_name), s.us - spans[0].us, s.tookUs, { unset: 0, ok: 1, error: 2 }[s.status], 1]),
+          spans: spans.map((s) => [
+            s.span_id,
+            index.get(s.parent_span_id) ?? -1,
+            names.indexOf(s.name),
+            services.indexOf(s.service_name),
+            s.us - spans[0].us,
+            s.tookUs,
+            { unset: 0, ok: 1, error: 2 }[s.status],
+            1,
+          ]),
         },
       };
     }
@@ -352,7 +605,20 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
         const big = store.bigOutline();
         const at = big.rows.findIndex((r) => r[0] === params.get('span_id'));
         const r = big.rows[Math.max(0, at)];
-        const one = new Store.Blank().span(IDS.big, r[1] < 0 ? '' : big.rows[r[1]][0], big.services[r[3]], big.names[r[2]], big.start + r[4], r[5], { span_id: r[0], status: ['unset', 'ok', 'error'][r[6]], status_message: r[6] === 2 ? 'step failed' : '', attrs: { index: at } });
+        const one = new Store.Blank().span(
+          IDS.big,
+          r[1] < 0 ? '' : big.rows[r[1]][0],
+          big.services[r[3]],
+          big.names[r[2]],
+          big.start + r[4],
+          r[5],
+          {
+            span_id: r[0],
+            status: ['unset', 'ok', 'error'][r[6]],
+            status_message: r[6] === 2 ? 'step failed' : '',
+            attrs: { index: at },
+          },
+        );
         return { body: { spans: [bare(one)], next_cursor: null, partial: control.partial } };
       }
       const p = pageOf(store.spans, params, false);
@@ -369,7 +635,16 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       const from = Number.isFinite(p.lower) ? p.lower : to - 3600e6;
       const n = Number(params.get('buckets') ?? 60);
       const bucketMs = Math.max(1, Math.ceil((to - from) / 1000 / n));
-      const buckets = Array.from({ length: n }, (_, i) => ({ ts: ts(from + i * bucketMs * 1000), trace: 0, debug: 0, info: 0, warn: 0, error: 0, fatal: 0, unset: 0 }));
+      const buckets = Array.from({ length: n }, (_, i) => ({
+        ts: ts(from + i * bucketMs * 1000),
+        trace: 0,
+        debug: 0,
+        info: 0,
+        warn: 0,
+        error: 0,
+        fatal: 0,
+        unset: 0,
+      }));
       for (const row of p.found) {
         const b = buckets[Math.floor((row.us - from) / 1000 / bucketMs)];
         if (b) b[row.level] += 1;
@@ -379,13 +654,20 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
     if ((m = /^\/api\/v1\/journeys\/([^/]+)$/.exec(path))) {
       const id = decodeURIComponent(m[1]);
       const kinds = control.never ? [] : kindsOf(id);
-      if (kinds.length === 0) return { status: 404, title: 'Not found', detail: 'Nothing is known of this identifier.' };
+      if (kinds.length === 0)
+        return { status: 404, title: 'Not found', detail: 'Nothing is known of this identifier.' };
       const kind = params.get('kind');
-      const is = (row) => (kind ? (row[kind] ?? row.ids[kind]) === id : row.trace_id === id || row.span_id === id || Object.values(row.ids).includes(id));
+      const is = (row) =>
+        kind
+          ? (row[kind] ?? row.ids[kind]) === id
+          : row.trace_id === id || row.span_id === id || Object.values(row.ids).includes(id);
       const now = Date.now() * 1000;
       const from = params.get('from') ? bound(params.get('from'), now) : -Infinity;
       const inTime = (row) => row.us >= from && is(row);
-      const items = [...store.spans.filter(inTime).map((s) => ({ type: 'span', ...s })), ...store.logs.filter(inTime).map((l) => ({ type: 'log', ...l }))].sort((a, b) => a.us - b.us);
+      const items = [
+        ...store.spans.filter(inTime).map((s) => ({ type: 'span', ...s })),
+        ...store.logs.filter(inTime).map((l) => ({ type: 'log', ...l })),
+      ].sort((a, b) => a.us - b.us);
       const start = Number(params.get('cursor') ?? 0);
       const limit = Number(params.get('limit') ?? 100);
       return {
@@ -399,10 +681,25 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
         },
       };
     }
-    if (path === '/api/v1/resolve') return { body: { id: params.get('id'), kinds: control.never ? [] : kindsOf(params.get('id')) } };
+    if (path === '/api/v1/resolve')
+      return { body: { id: params.get('id'), kinds: control.never ? [] : kindsOf(params.get('id')) } };
     if (path === '/api/v1/ingest/balance') {
-      const row = (sender, signal, n) => ({ sender, signal, received: n, duplicate: 0, rejected: {}, redacted_away: 0, stored: n, sampled_out: 0, expired: 0, pending: 0, balanced: true });
-      const senders = control.never ? [] : [row('web', 'traces', 2100), row('web', 'logs', 1300), row('worker', 'metrics', 800)];
+      const row = (sender, signal, n) => ({
+        sender,
+        signal,
+        received: n,
+        duplicate: 0,
+        rejected: {},
+        redacted_away: 0,
+        stored: n,
+        sampled_out: 0,
+        expired: 0,
+        pending: 0,
+        balanced: true,
+      });
+      const senders = control.never
+        ? []
+        : [row('web', 'traces', 2100), row('web', 'logs', 1300), row('worker', 'metrics', 800)];
       return { body: { senders, totals: {} } };
     }
     if (path === '/api/v1/ingest/status') {
@@ -410,7 +707,9 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
         body: {
           lag_ms: control.lag_ms,
           readable_watermark_ts: ts(Date.now() * 1000 - control.lag_ms * 1000),
-          rates: control.never ? { spans_per_second: 0, logs_per_second: 0, points_per_second: 0 } : { spans_per_second: 1240.4, logs_per_second: 312.2, points_per_second: 41.7 },
+          rates: control.never
+            ? { spans_per_second: 0, logs_per_second: 0, points_per_second: 0 }
+            : { spans_per_second: 1240.4, logs_per_second: 312.2, points_per_second: 41.7 },
           spool: { bytes: 1_153_434, bytes_max: 536_870_912, oldest_age_ms: 900 },
           rejected_recent: 0,
           dropped_recent: control.dropped,
@@ -448,7 +747,8 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       return body((text) => {
         for (const one of [JSON.parse(text)].flat()) {
           const l = store.log(Date.now() * 1000, one.level ?? 'info', one.service ?? 'worker', one.body ?? 'line', one);
-          for (const t of tails) if (t.ok(l)) t.response.write(`id: ${store.logs.length}\nevent: log\ndata: ${JSON.stringify(bare(l))}\n\n`);
+          for (const t of tails)
+            if (t.ok(l)) t.response.write(`id: ${store.logs.length}\nevent: log\ndata: ${JSON.stringify(bare(l))}\n\n`);
         }
         response.end('{}');
       });
@@ -460,9 +760,15 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
     if (url.pathname === '/_csp') return body((text) => (stats.csp.push(text), response.end()));
     if (url.pathname.startsWith('/api/')) {
       if (control.down) return request.socket.destroy();
-      if (control.token !== '' && request.headers.authorization !== `Bearer ${control.token}`) return problem(401, 'Unauthorized', 'A token is needed.');
+      if (control.token !== '' && request.headers.authorization !== `Bearer ${control.token}`)
+        return problem(401, 'Unauthorized', 'A token is needed.');
       const failed = Object.entries(control.fail).find(([part]) => url.pathname.includes(part));
-      if (failed) return problem(failed[1], 'Failed', failed[1] === 403 ? 'Your role cannot see logs.' : 'The store did not answer in 30 s.');
+      if (failed)
+        return problem(
+          failed[1],
+          'Failed',
+          failed[1] === 403 ? 'Your role cannot see logs.' : 'The store did not answer in 30 s.',
+        );
       if (url.pathname === '/api/v1/logs/tail') {
         response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
         response.write(': here\n\n');
@@ -482,7 +788,12 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       return slow > 0 ? setTimeout(answer, slow) : answer();
     }
     const file = known.get(url.pathname) ?? known.get('/index.html');
-    const headers = { 'Content-Type': file.type, 'Cache-Control': file.immutable ? 'public, max-age=31536000, immutable' : 'no-cache', 'Content-Security-Policy': csp, 'X-Content-Type-Options': 'nosniff' };
+    const headers = {
+      'Content-Type': file.type,
+      'Cache-Control': file.immutable ? 'public, max-age=31536000, immutable' : 'no-cache',
+      'Content-Security-Policy': csp,
+      'X-Content-Type-Options': 'nosniff',
+    };
     const gzip = file.encodings.includes('gzip');
     if (gzip) headers['Content-Encoding'] = 'gzip';
     response.writeHead(200, headers);

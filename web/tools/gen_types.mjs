@@ -29,12 +29,15 @@ function objectType(schema, indent) {
   const pad = '  '.repeat(indent + 1);
   const required = new Set(schema.required ?? []);
   const lines = Object.entries(schema.properties ?? {}).map(([name, value]) => {
-    const doc = value.description ? `${pad}/** ${value.description.replaceAll('*/', '').replace(/\s+/g, ' ').trim()} */\n` : '';
+    const doc = value.description
+      ? `${pad}/** ${value.description.replaceAll('*/', '').replace(/\s+/g, ' ').trim()} */\n`
+      : '';
     return `${doc}${pad}readonly ${key(name)}${required.has(name) ? '' : '?'}: ${type(value, indent + 1)};`;
   });
   const extra = schema.additionalProperties;
   if (lines.length === 0) {
-    if (extra && typeof extra === 'object' && Object.keys(extra).length > 0) return `Readonly<Record<string, ${type(extra, indent)}>>`;
+    if (extra && typeof extra === 'object' && Object.keys(extra).length > 0)
+      return `Readonly<Record<string, ${type(extra, indent)}>>`;
     return 'Readonly<Record<string, unknown>>';
   }
   return `{\n${lines.join('\n')}\n${'  '.repeat(indent)}}`;
@@ -95,7 +98,9 @@ const out = [
   '',
   '// What a filter may be named, besides the parameters of each path.',
   `export const IDENTIFIERS: readonly string[] = ${JSON.stringify(identifiers)};\n`,
-  ...Object.entries(spec.components?.schemas ?? {}).map(([name, schema]) => `export type ${pascal(name)} = ${type(schema)};\n`),
+  ...Object.entries(spec.components?.schemas ?? {}).map(
+    ([name, schema]) => `export type ${pascal(name)} = ${type(schema)};\n`,
+  ),
 ];
 for (const method of ['get', 'post']) {
   out.push(`export interface Api${pascal(method)} {`);

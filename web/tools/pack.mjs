@@ -36,10 +36,12 @@ const notices = shipped
     return `${name} ${version} (${license})\n\n${file ? readFileSync(join(root, file), 'utf8').trim() : ''}\n`;
   })
   .join(`\n${'-'.repeat(78)}\n\n`);
-writeFileSync(join(dist, 'assets/notices.txt'), notices);
+writeFileSync(join(dist, 'notices.txt'), notices);
 
 const walk = (at) =>
-  readdirSync(at, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? walk(join(at, e.name)) : [join(at, e.name)]));
+  readdirSync(at, { withFileTypes: true }).flatMap((e) =>
+    e.isDirectory() ? walk(join(at, e.name)) : [join(at, e.name)],
+  );
 for (const old of walk(dist).filter((f) => /\.(br|gz)$/.test(f) || f.endsWith('manifest.json'))) rmSync(old);
 
 const files = walk(dist)

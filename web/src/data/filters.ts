@@ -34,7 +34,8 @@ export interface FilterChip {
 
 function understood(key: string, value: string, of: 'spans' | 'logs'): string | undefined {
   if (key === 'level' && of === 'logs') return isLevel(value) ? undefined : 'no such level';
-  if (key === 'status' && of === 'spans') return ['ok', 'error', 'unset'].includes(value) ? undefined : 'no such status';
+  if (key === 'status' && of === 'spans')
+    return ['ok', 'error', 'unset'].includes(value) ? undefined : 'no such status';
   if (key.startsWith('duration_ms_') && !(Number(value) >= 0)) return 'not a number of milliseconds';
   if ((of === 'spans' ? SPANS : LOGS).has(key)) return undefined;
   if (key in SHORT || KNOWN.has(key) || key.startsWith('attr.') || key.startsWith('resource.')) return undefined;
@@ -63,14 +64,17 @@ export function question(query: Query, of: 'spans' | 'logs', time: Range): reado
   for (const [key, value] of query) {
     if (VIEW.has(key) || understood(key, value, of) !== undefined) continue;
     // Several values of one parameter are alternatives.
-    for (const one of key === 'q' || key.startsWith('attr.') ? [value] : value.split(',')) if (one !== '') out.push([SHORT[key] ?? key, one]);
+    for (const one of key === 'q' || key.startsWith('attr.') ? [value] : value.split(','))
+      if (one !== '') out.push([SHORT[key] ?? key, one]);
   }
   return out;
 }
 
 // Values of identifiers and services seen in answers, offered where one is to be typed.
 const seen = signal<ReadonlyMap<string, ReadonlySet<string>>>(new Map());
-export function noteSeen(rows: readonly { readonly service_name: string; readonly ids: Readonly<Record<string, string | undefined>> }[]): void {
+export function noteSeen(
+  rows: readonly { readonly service_name: string; readonly ids: Readonly<Record<string, string | undefined>> }[],
+): void {
   const next = new Map(seen.peek());
   let grew = false;
   const add = (kind: string, value: string) => {

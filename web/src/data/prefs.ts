@@ -27,7 +27,11 @@ function remembered<T>(key: string, fallback: T, valid: (value: unknown) => valu
 }
 
 export type Theme = 'system' | 'light' | 'dark';
-export const theme = remembered<Theme>('fettle.theme', 'system', (v): v is Theme => v === 'system' || v === 'light' || v === 'dark');
+export const theme = remembered<Theme>(
+  'fettle.theme',
+  'system',
+  (v): v is Theme => v === 'system' || v === 'light' || v === 'dark',
+);
 export const singleKeys = remembered<boolean>('fettle.keys', true, (v): v is boolean => typeof v === 'boolean');
 export const railOpen = remembered<boolean>('fettle.rail', true, (v): v is boolean => typeof v === 'boolean');
 export const recent = remembered<readonly string[]>(

@@ -8,7 +8,13 @@ export type Loaded<T> =
   | { readonly state: 'loading'; readonly since: number }
   | { readonly state: 'ready'; readonly value: T; readonly asOf: number; readonly refreshing: boolean }
   // The last good value, kept in sight while the server does not give a newer one.
-  | { readonly state: 'stale'; readonly value: T; readonly asOf: number; readonly problem: Problem; readonly retry: () => void }
+  | {
+      readonly state: 'stale';
+      readonly value: T;
+      readonly asOf: number;
+      readonly problem: Problem;
+      readonly retry: () => void;
+    }
   | { readonly state: 'failed'; readonly problem: Problem; readonly retry: () => void };
 
 export function valueOf<T>(loaded: Loaded<T>): T | undefined {

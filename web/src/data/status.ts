@@ -34,7 +34,8 @@ const SPOOL_WARN_SHARE = 0.8;
 export function concerns(s: IngestStatus): readonly Concern[] {
   const out: Concern[] = [];
   const engine = s.engine.state;
-  if (!['ready', 'running', 'ok', 'external', 'up'].includes(engine)) out.push({ tone: 'bad', code: 'engine', value: 0, detail: engine });
+  if (!['ready', 'running', 'ok', 'external', 'up'].includes(engine))
+    out.push({ tone: 'bad', code: 'engine', value: 0, detail: engine });
   if (s.dropped_recent > 0) out.push({ tone: 'bad', code: 'dropped', value: s.dropped_recent, detail: '' });
   if (s.refused_rows > 0) out.push({ tone: 'bad', code: 'refused', value: s.refused_rows, detail: '' });
   const share = s.spool.bytes_max > 0 ? s.spool.bytes / s.spool.bytes_max : 0;

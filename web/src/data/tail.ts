@@ -17,7 +17,11 @@ export class Tail {
   readonly state: Signal<TailState> = signal<TailState>({ state: 'off' });
   private abort: AbortController | undefined;
 
-  start(query: readonly (readonly [string, string])[], onLogs: (logs: readonly Log[]) => void, onDropped: (count: number) => void): void {
+  start(
+    query: readonly (readonly [string, string])[],
+    onLogs: (logs: readonly Log[]) => void,
+    onDropped: (count: number) => void,
+  ): void {
     this.stop();
     const abort = new AbortController();
     this.abort = abort;
@@ -48,7 +52,11 @@ export class Tail {
       try {
         heard();
         const response = await fetch(address('/api/v1/logs/tail', query), {
-          headers: { Accept: 'text/event-stream', ...headers(), ...(parser.lastId ? { 'Last-Event-ID': parser.lastId } : {}) },
+          headers: {
+            Accept: 'text/event-stream',
+            ...headers(),
+            ...(parser.lastId ? { 'Last-Event-ID': parser.lastId } : {}),
+          },
           signal: AbortSignal.any([stopped, quiet.signal]),
           cache: 'no-store',
         });

@@ -95,7 +95,11 @@ function format(zone: Zone, key: string, options: Intl.DateTimeFormatOptions): I
   const id = `${locale}|${zone}|${key}`;
   let made = clocks.get(id);
   if (!made) {
-    made = new Intl.DateTimeFormat(locale, { ...options, hourCycle: 'h23', ...(zone === 'utc' ? { timeZone: 'UTC' } : {}) });
+    made = new Intl.DateTimeFormat(locale, {
+      ...options,
+      hourCycle: 'h23',
+      ...(zone === 'utc' ? { timeZone: 'UTC' } : {}),
+    });
     clocks.set(id, made);
   }
   return made;
@@ -133,8 +137,9 @@ export function middle(id: string, max = 18): string {
 // Characters that would hide, reorder or break a line of foreign text: C0/C1 controls, line separators, bidirectional
 // overrides and isolates, zero-width characters, the byte order mark. A joiner inside an emoji is left alone by
 // `printable`, which shows each of the others as its code.
-// oxlint-disable-next-line no-control-regex, no-misleading-character-class
-const HIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const HIDDEN =
+  // oxlint-disable-next-line no-control-regex, no-misleading-character-class
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 export function printable(text: string): string {
   return text.replace(HIDDEN, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -25,7 +25,8 @@ export class SseParser {
       const line = text.slice(start, text[end - 1] === '\r' && end > start ? end - 1 : end);
       start = end + 1;
       if (line === '') {
-        if (this.data.length > 0) out.push({ event: this.event || 'message', data: this.data.join('\n'), id: this.lastId });
+        if (this.data.length > 0)
+          out.push({ event: this.event || 'message', data: this.data.join('\n'), id: this.lastId });
         this.event = '';
         this.data = [];
         continue;

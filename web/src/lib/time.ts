@@ -21,7 +21,9 @@ export function relativeMs(text: string): number | undefined {
 }
 
 export function isInstant(text: string): boolean {
-  return /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?$/.test(text) && !Number.isNaN(Date.parse(text));
+  return (
+    /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?$/.test(text) && !Number.isNaN(Date.parse(text))
+  );
 }
 
 // A bound that can be used: relative or RFC 3339. Anything else is shown as it is and never sent.

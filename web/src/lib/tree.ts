@@ -240,7 +240,8 @@ function findGaps(
   const gaps: Gap[] = [];
   let busyUntil = t0;
   for (const item of order) {
-    if (begin[item]! - busyUntil > least) gaps.push({ from: busyUntil - t0, to: begin[item]! - t0, before: rowOf[item]! });
+    if (begin[item]! - busyUntil > least)
+      gaps.push({ from: busyUntil - t0, to: begin[item]! - t0, before: rowOf[item]! });
     // The instant at which a parent starts is activity, the time it waits is not.
     busyUntil = Math.max(busyUntil, begin[item]! + (hasChildSpan[item] === 1 ? 0 : took[item]!));
   }
@@ -266,9 +267,12 @@ export function visibleRows(tree: Tree, collapsed: ReadonlySet<number>, only: On
     keep = new Uint8Array(tree.count);
     for (const row of tree.errors) for (let r = row; r >= 0 && keep[r] === 0; r = tree.parent[r]!) keep[r] = 1;
   }
-  for (let row = 0; row < tree.count; ) {
+  for (let row = 0; row < tree.count;) {
     const shown =
-      only === 'all' || (only === 'spans' && tree.isLog[row] === 0) || (only === 'logs' && tree.isLog[row] === 1) || keep?.[row] === 1;
+      only === 'all' ||
+      (only === 'spans' && tree.isLog[row] === 0) ||
+      (only === 'logs' && tree.isLog[row] === 1) ||
+      keep?.[row] === 1;
     if (shown) {
       const gap = only === 'all' ? gapBefore.get(row) : undefined;
       if (gap !== undefined) out[n++] = -1 - gap;

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { prefix } from '../data/api';
 import { active } from '../lib/keys';
 import { singleKeys } from '../data/prefs';
 import { Button } from '../ui/Button';
@@ -6,7 +7,15 @@ import { Dialog } from '../ui/Dialog';
 import { closeOverlay } from './overlay';
 import css from './Help.module.css';
 
-const SHOWN: Readonly<Record<string, string>> = { 'mod+k': 'Ctrl K', ArrowDown: '↓', ArrowUp: '↑', ArrowLeft: '←', ArrowRight: '→', Escape: 'Esc', ' ': 'Space' };
+const SHOWN: Readonly<Record<string, string>> = {
+  'mod+k': 'Ctrl K',
+  ArrowDown: '↓',
+  ArrowUp: '↑',
+  ArrowLeft: '←',
+  ArrowRight: '→',
+  Escape: 'Esc',
+  ' ': 'Space',
+};
 
 export function Help() {
   const [bindings] = useState(active);
@@ -39,10 +48,20 @@ export function Help() {
           </section>
         ))}
       </div>
-      <label class={css.foot}>
-        <input type="checkbox" checked={singleKeys.value} onChange={(e) => (singleKeys.value = e.currentTarget.checked)} />
-        Single keys work (switch off when a voice or switch control sends letters)
-      </label>
+      <div class={css.foot}>
+        <label>
+          <input
+            type="checkbox"
+            checked={singleKeys.value}
+            onChange={(e) => (singleKeys.value = e.currentTarget.checked)}
+          />
+          Single keys work (switch off when a voice or switch control sends letters)
+        </label>
+        <span class="sp" />
+        <a class="link" href={`${prefix()}/notices.txt`} target="_blank" rel="noreferrer">
+          Licences
+        </a>
+      </div>
     </Dialog>
   );
 }

@@ -28,7 +28,9 @@ const ASK_AFTER_MS = 180;
 export function Palette({ mode }: { readonly mode: 'commands' | 'find' }) {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
-  const [kinds, setKinds] = useState<{ readonly id: string; readonly kinds: readonly KindSummary[] | 'failed' } | undefined>();
+  const [kinds, setKinds] = useState<
+    { readonly id: string; readonly kinds: readonly KindSummary[] | 'failed' } | undefined
+  >();
   const list = useRef<HTMLUListElement>(null);
   const input = useRef<HTMLInputElement>(null);
   const id = text.trim();
@@ -73,27 +75,75 @@ export function Palette({ mode }: { readonly mode: 'commands' | 'find' }) {
           id: 'open',
           icon: 'waypoints',
           title: `Journey of ${id}`,
-          note: !asked ? `looking, shaped like a ${shapeOf(id)}` : kinds.kinds === 'failed' ? 'the server does not answer' : 'not known by this workspace',
+          note: !asked
+            ? `looking, shaped like a ${shapeOf(id)}`
+            : kinds.kinds === 'failed'
+              ? 'the server does not answer'
+              : 'not known by this workspace',
           run: () => open(id),
         });
       }
-      out.push({ id: 'logs', icon: 'scroll-text', title: `Logs that contain “${id}”`, note: 'last 24 h', run: () => go(travel('logs', { q: id, from: '-24h' })) });
+      out.push({
+        id: 'logs',
+        icon: 'scroll-text',
+        title: `Logs that contain “${id}”`,
+        note: 'last 24 h',
+        run: () => go(travel('logs', { q: id, from: '-24h' })),
+      });
     } else {
-      for (const value of recent.value) out.push({ id: `recent:${value}`, icon: 'rotate-cw', title: value, note: 'looked up before', run: () => open(value) });
+      for (const value of recent.value)
+        out.push({
+          id: `recent:${value}`,
+          icon: 'rotate-cw',
+          title: value,
+          note: 'looked up before',
+          run: () => open(value),
+        });
     }
     const words = id.toLowerCase();
     const actions: Entry[] = [
-      ...PLACES.map((p) => ({ id: p.place, icon: p.icon, title: `Go to ${p.label}`, note: '', run: () => go(travel(p.place)) })),
-      { id: 'start', icon: 'arrow-down-to-line', title: 'Go to Send telemetry', note: '', run: () => go(travel('start')) },
+      ...PLACES.map((p) => ({
+        id: p.place,
+        icon: p.icon,
+        title: `Go to ${p.label}`,
+        note: '',
+        run: () => go(travel(p.place)),
+      })),
+      {
+        id: 'start',
+        icon: 'arrow-down-to-line',
+        title: 'Go to Send telemetry',
+        note: '',
+        run: () => go(travel('start')),
+      },
       { id: 'dark', icon: 'moon', title: 'Theme: dark', note: '', run: () => (theme.value = 'dark') },
       { id: 'light', icon: 'sun', title: 'Theme: light', note: '', run: () => (theme.value = 'light') },
       { id: 'system', icon: 'monitor', title: 'Theme: as the system', note: '', run: () => (theme.value = 'system') },
       paused()
-        ? { id: 'live', icon: 'circle-play', title: 'Resume live updates', note: '.', run: () => setParams({ live: undefined }, 'replace') }
-        : { id: 'live', icon: 'circle-pause', title: 'Pause live updates', note: '.', run: () => setParams({ live: '0' }, 'replace') },
-      { id: 'rail', icon: 'panel-left', title: 'Show or hide the rail', note: '\\', run: () => (railOpen.value = !railOpen.peek()) },
+        ? {
+            id: 'live',
+            icon: 'circle-play',
+            title: 'Resume live updates',
+            note: '.',
+            run: () => setParams({ live: undefined }, 'replace'),
+          }
+        : {
+            id: 'live',
+            icon: 'circle-pause',
+            title: 'Pause live updates',
+            note: '.',
+            run: () => setParams({ live: '0' }, 'replace'),
+          },
+      {
+        id: 'rail',
+        icon: 'panel-left',
+        title: 'Show or hide the rail',
+        note: '\\',
+        run: () => (railOpen.value = !railOpen.peek()),
+      },
     ];
-    if (mode === 'commands' || id !== '') out.push(...actions.filter((a) => words === '' || a.title.toLowerCase().includes(words)));
+    if (mode === 'commands' || id !== '')
+      out.push(...actions.filter((a) => words === '' || a.title.toLowerCase().includes(words)));
     return out;
   }, [id, kinds, mode, recent.value]);
 
@@ -115,7 +165,11 @@ export function Palette({ mode }: { readonly mode: 'commands' | 'find' }) {
           ref={input}
           class={css.input}
           value={text}
-          placeholder={mode === 'find' ? 'Paste a trace, request, run, job or ticket id…' : 'Type a command, or paste any identifier…'}
+          placeholder={
+            mode === 'find'
+              ? 'Paste a trace, request, run, job or ticket id…'
+              : 'Type a command, or paste any identifier…'
+          }
           role="combobox"
           aria-expanded="true"
           aria-controls="palette-list"
@@ -145,16 +199,30 @@ export function Palette({ mode }: { readonly mode: 'commands' | 'find' }) {
       <ul class={css.list} id="palette-list" ref={list} role="listbox" aria-label="Results">
         {entries.map((entry, i) => (
           // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
-          <li key={entry.id} id={`palette-${i}`} role="option" aria-selected={i === chosen} onPointerMove={() => setAt(i)} onClick={() => run(entry)}>
+          <li
+            key={entry.id}
+            id={`palette-${i}`}
+            role="option"
+            aria-selected={i === chosen}
+            onPointerMove={() => setAt(i)}
+            onClick={() => run(entry)}
+          >
             <Icon name={entry.icon} size={14} />
             <span class={`ell ${css.title}`}>{entry.title}</span>
             <span class={`faint small num ${css.note}`}>{entry.note}</span>
           </li>
         ))}
       </ul>
-      {entries.length === 0 && <p class={css.none}>Any identifier works: trace, span, request, correlation, run, job, episode, client, ticket.</p>}
+      {entries.length === 0 && (
+        <p class={css.none}>
+          Any identifier works: trace, span, request, correlation, run, job, episode, client, ticket.
+        </p>
+      )}
       <p class="sr" role="status">
-        {plural(entries.length, 'result')} {id !== '' && kinds?.id === id && kinds.kinds !== 'failed' ? `; known as ${count(kinds.kinds.length)} kinds` : ''}
+        {plural(entries.length, 'result')}{' '}
+        {id !== '' && kinds?.id === id && kinds.kinds !== 'failed'
+          ? `; known as ${count(kinds.kinds.length)} kinds`
+          : ''}
       </p>
     </Dialog>
   );

@@ -52,7 +52,9 @@ export function StatusLine() {
   if (!s) {
     return (
       <footer class={css.line} aria-label="Ingest">
-        <span class="faint">{liveness.value === 'reconnecting' ? 'The server does not answer.' : 'Asking how ingest is doing…'}</span>
+        <span class="faint">
+          {liveness.value === 'reconnecting' ? 'The server does not answer.' : 'Asking how ingest is doing…'}
+        </span>
       </footer>
     );
   }
@@ -60,7 +62,12 @@ export function StatusLine() {
   const old = liveness.value !== 'live';
   return (
     <footer class={`${css.line} ${old ? css.old : ''}`} aria-label="Ingest">
-      <Popover label="Ingest details" up buttonClass={css.button!} button={<Summary s={s} worst={all[0]} more={all.length - 1} />}>
+      <Popover
+        label="Ingest details"
+        up
+        buttonClass={css.button!}
+        button={<Summary s={s} worst={all[0]} more={all.length - 1} />}
+      >
         {() => <Detail s={s} all={all} />}
       </Popover>
       <span class="sp" />
@@ -71,7 +78,15 @@ export function StatusLine() {
   );
 }
 
-function Summary({ s, worst, more }: { readonly s: IngestStatus; readonly worst: Concern | undefined; readonly more: number }) {
+function Summary({
+  s,
+  worst,
+  more,
+}: {
+  readonly s: IngestStatus;
+  readonly worst: Concern | undefined;
+  readonly more: number;
+}) {
   return (
     <>
       <span class="sr">Ingest details: </span>

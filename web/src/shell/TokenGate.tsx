@@ -16,7 +16,10 @@ export function TokenGate() {
     >
       <Icon name="key-round" size={20} />
       <h1>This server asks for a token</h1>
-      <p class="dim">It names your workspace. Whoever runs Fettle finds it in the configuration under tokens. It is kept until this tab is closed.</p>
+      <p class="dim">
+        It names your workspace. Whoever runs Fettle finds it in the configuration under tokens. It is kept until this
+        tab is closed.
+      </p>
       <label class="small dim" for="token">
         Token
       </label>

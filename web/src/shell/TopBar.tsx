@@ -70,7 +70,16 @@ function ShortFilter({ name, label }: { readonly name: string; readonly label: s
           <label class="small dim" for={`${id}-input`}>
             {label} id
           </label>
-          <input id={`${id}-input`} name="value" class={css.input} defaultValue={value} list={id} autocomplete="off" spellcheck={false} data-first />
+          <input
+            id={`${id}-input`}
+            name="value"
+            class={css.input}
+            defaultValue={value}
+            list={id}
+            autocomplete="off"
+            spellcheck={false}
+            data-first
+          />
           <datalist id={id}>
             {known.map((v) => (
               <option key={v} value={v} />
@@ -101,7 +110,16 @@ function ShortFilter({ name, label }: { readonly name: string; readonly label: s
 
 function TimeRange() {
   const now = range.value;
-  const label = rangeLabel(now, (ms) => new Date(ms).toLocaleString(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(zone() === 'utc' ? { timeZone: 'UTC' } : {}) }));
+  const label = rangeLabel(now, (ms) =>
+    new Date(ms).toLocaleString(undefined, {
+      day: 'numeric',
+      month: 'short',
+      hour: '2-digit',
+      minute: '2-digit',
+      hourCycle: 'h23',
+      ...(zone() === 'utc' ? { timeZone: 'UTC' } : {}),
+    }),
+  );
   return (
     <Popover
       label="Time range"
@@ -130,20 +148,29 @@ function RangeForm({ close }: { readonly close: () => void }) {
   const [from, setFrom] = useState(now.from);
   const [to, setTo] = useState(now.to);
   const order = isBound(from) && isBound(to) && boundMs(from, Date.now()) >= boundMs(to, Date.now()) && from !== '';
-  const wrong = !isBound(from) || !isBound(to) ? 'Write -2h, or 2026-11-21T09:00:00Z.' : order ? 'The start is after the end.' : '';
+  const wrong =
+    !isBound(from) || !isBound(to) ? 'Write -2h, or 2026-11-21T09:00:00Z.' : order ? 'The start is after the end.' : '';
   return (
     <div class={css.range}>
       <ul class={css.presets}>
         {journey && (
           <li>
-            <button type="button" aria-pressed={now.from === '' && now.to === ''} onClick={() => (setParams({ from: undefined, to: undefined }), close())}>
+            <button
+              type="button"
+              aria-pressed={now.from === '' && now.to === ''}
+              onClick={() => (setParams({ from: undefined, to: undefined }), close())}
+            >
               All time
             </button>
           </li>
         )}
         {PRESETS.map((p) => (
           <li key={p.from}>
-            <button type="button" aria-pressed={now.from === p.from && now.to === ''} onClick={() => (setParams({ from: p.from, to: undefined }), close())}>
+            <button
+              type="button"
+              aria-pressed={now.from === p.from && now.to === ''}
+              onClick={() => (setParams({ from: p.from, to: undefined }), close())}
+            >
               {p.label}
             </button>
           </li>
@@ -161,11 +188,24 @@ function RangeForm({ close }: { readonly close: () => void }) {
         <label class="small dim" for="range-from">
           From
         </label>
-        <input id="range-from" class={css.input} value={from} onInput={(e) => setFrom(e.currentTarget.value)} aria-invalid={wrong !== ''} aria-describedby="range-wrong" />
+        <input
+          id="range-from"
+          class={css.input}
+          value={from}
+          onInput={(e) => setFrom(e.currentTarget.value)}
+          aria-invalid={wrong !== ''}
+          aria-describedby="range-wrong"
+        />
         <label class="small dim" for="range-to">
           To
         </label>
-        <input id="range-to" class={css.input} value={to} placeholder="now" onInput={(e) => setTo(e.currentTarget.value)} />
+        <input
+          id="range-to"
+          class={css.input}
+          value={to}
+          placeholder="now"
+          onInput={(e) => setTo(e.currentTarget.value)}
+        />
         <p id="range-wrong" class={css.wrong} role="alert">
           {wrong}
         </p>
@@ -193,7 +233,9 @@ function Live() {
   const toggle = () => setParams({ live: stopped ? undefined : '0' }, 'replace');
   const places = location.value.place;
   // On Logs the key is the tail's, which says more there.
-  useKeys(places === 'logs' ? [] : [{ keys: '.', label: 'Pause or resume live updates', group: 'Everywhere', run: toggle }]);
+  useKeys(
+    places === 'logs' ? [] : [{ keys: '.', label: 'Pause or resume live updates', group: 'Everywhere', run: toggle }],
+  );
   const lag = status.value?.lag_ms ?? 0;
   const [tone, text] = stopped
     ? (['hold', 'Paused'] as const)
@@ -206,7 +248,13 @@ function Live() {
           : (['bad', `Stale since ${clockShort(lastAnswerAt.value, zone())}`] as const);
   void tick.value;
   return (
-    <button type="button" class={css.live} onClick={toggle} aria-pressed={stopped} title={stopped ? 'Resume live updates' : 'Pause live updates'}>
+    <button
+      type="button"
+      class={css.live}
+      onClick={toggle}
+      aria-pressed={stopped}
+      title={stopped ? 'Resume live updates' : 'Pause live updates'}
+    >
       <Glyph tone={tone} size={11} />
       <span class="num">{text}</span>
     </button>
@@ -224,7 +272,14 @@ function ThemeSwitch() {
   const next = THEMES[(at + 1) % THEMES.length]!;
   return (
     <span class={css.theme}>
-      <Button small look="ghost" icon={now.icon} aria-label={`Theme: ${now.label}. Change to: ${next.label}`} title={`Theme: ${now.label}`} onClick={() => (theme.value = next.value)} />
+      <Button
+        small
+        look="ghost"
+        icon={now.icon}
+        aria-label={`Theme: ${now.label}. Change to: ${next.label}`}
+        title={`Theme: ${now.label}`}
+        onClick={() => (theme.value = next.value)}
+      />
     </span>
   );
 }

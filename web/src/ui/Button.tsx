@@ -13,8 +13,23 @@ type Props = Omit<ButtonHTMLAttributes<HTMLButtonElement>, 'class' | 'icon' | 't
   readonly children?: ComponentChildren;
 };
 
-export function Button({ look = 'plain', small = false, icon, keys, children, type = 'button', class: extra, ...rest }: Props) {
-  const cls = [css.button, css[look], small ? css.small : '', children === undefined ? css.square : '', extra ?? ''].join(' ');
+export function Button({
+  look = 'plain',
+  small = false,
+  icon,
+  keys,
+  children,
+  type = 'button',
+  class: extra,
+  ...rest
+}: Props) {
+  const cls = [
+    css.button,
+    css[look],
+    small ? css.small : '',
+    children === undefined ? css.square : '',
+    extra ?? '',
+  ].join(' ');
   return (
     // oxlint-disable-next-line react/button-has-type
     <button type={type} class={cls} {...rest}>

@@ -11,7 +11,15 @@ export async function copyText(text: string, what: string): Promise<void> {
   }
 }
 
-export function CopyButton({ text, what, label }: { readonly text: string; readonly what: string; readonly label?: string }) {
+export function CopyButton({
+  text,
+  what,
+  label,
+}: {
+  readonly text: string;
+  readonly what: string;
+  readonly label?: string;
+}) {
   const [done, setDone] = useState(false);
   return (
     <Button

@@ -7,7 +7,12 @@ import { copyText } from './Copy';
 import { Icon } from './Icon';
 import css from './Details.module.css';
 
-export function Section(props: { readonly title: string; readonly count?: number; readonly open?: boolean; readonly children: ComponentChildren }) {
+export function Section(props: {
+  readonly title: string;
+  readonly count?: number;
+  readonly open?: boolean;
+  readonly children: ComponentChildren;
+}) {
   return (
     <details class={css.section} open={props.open ?? true}>
       <summary>
@@ -81,11 +86,21 @@ export function Attributes(props: {
                 </span>
                 <span class={css.actions}>
                   {props.onFilter && typeof value !== 'object' && (
-                    <button type="button" title={`Only with this ${key}`} aria-label={`Filter by ${printable(key)}`} onClick={() => props.onFilter!(key, text)}>
+                    <button
+                      type="button"
+                      title={`Only with this ${key}`}
+                      aria-label={`Filter by ${printable(key)}`}
+                      onClick={() => props.onFilter!(key, text)}
+                    >
                       <Icon name="filter" size={12} />
                     </button>
                   )}
-                  <button type="button" title="Copy the value" aria-label={`Copy ${printable(key)}`} onClick={() => void copyText(text, key)}>
+                  <button
+                    type="button"
+                    title="Copy the value"
+                    aria-label={`Copy ${printable(key)}`}
+                    onClick={() => void copyText(text, key)}
+                  >
                     <Icon name="copy" size={12} />
                   </button>
                 </span>

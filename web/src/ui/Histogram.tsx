@@ -45,15 +45,40 @@ export function Histogram(props: {
         padding: [6, 10, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { show: false } },
-        scales: { x: { time: true, range: () => bounds(latest.current) }, y: { range: (_u, _min, max) => [0, Math.max(1, max)] } },
+        scales: {
+          x: { time: true, range: () => bounds(latest.current) },
+          y: { range: (_u, _min, max) => [0, Math.max(1, max)] },
+        },
         axes: [
-          { ...axis, size: 22, gap: 4, grid: { show: false }, space: 70, values: (_u, at) => at.map((t) => tickLabel(t, latest.current)) },
-          { ...axis, size: 44, gap: 6, grid: { stroke: token('--grid'), width: 1 }, space: 26, incrs: COUNT_STEPS, values: (_u, at) => at.map((v) => short(v)) },
+          {
+            ...axis,
+            size: 22,
+            gap: 4,
+            grid: { show: false },
+            space: 70,
+            values: (_u, at) => at.map((t) => tickLabel(t, latest.current)),
+          },
+          {
+            ...axis,
+            size: 44,
+            gap: 6,
+            grid: { stroke: token('--grid'), width: 1 },
+            space: 26,
+            incrs: COUNT_STEPS,
+            values: (_u, at) => at.map((v) => short(v)),
+          },
         ],
         series: [
           {},
           // The tallest first, so that each lower sum is drawn over it.
-          ...series.toReversed().map((s) => ({ paths: bars, fill: token(s.token) + (s.faded ? '99' : ''), width: 0, points: { show: false } })),
+          ...series
+            .toReversed()
+            .map((s) => ({
+              paths: bars,
+              fill: token(s.token) + (s.faded ? '99' : ''),
+              width: 0,
+              points: { show: false },
+            })),
         ],
         hooks: {
           setSelect: [
@@ -93,21 +118,31 @@ export function Histogram(props: {
   );
 }
 
-const COUNT_STEPS = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2.5e3, 5e3, 1e4, 2e4, 2.5e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 5e7, 1e8, 1e9];
+const COUNT_STEPS = [
+  1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2.5e3, 5e3, 1e4, 2e4, 2.5e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6,
+  1e7, 5e7, 1e8, 1e9,
+];
 
 function bounds(p: { readonly times: readonly number[]; readonly widthMs: number }): [number, number] {
   const half = p.widthMs / 2;
   return [(p.times[0] ?? 0) - half * 0.2, (p.times.at(-1) ?? 1) + p.widthMs + half * 0.2];
 }
 
-function tickLabel(at: number, p: { readonly times: readonly number[]; readonly widthMs: number; readonly zone: Zone }): string {
+function tickLabel(
+  at: number,
+  p: { readonly times: readonly number[]; readonly widthMs: number; readonly zone: Zone },
+): string {
   const whole = (p.times.at(-1) ?? 0) - (p.times[0] ?? 0);
   if (whole > 36 * 3_600_000) return day(at, p.zone);
   return whole < 180_000 ? clock(at, p.zone) : clockShort(at, p.zone);
 }
 
 // uPlot has no stacks: sums from the bottom, drawn from the top down. Bars are centred on their bucket.
-function stacked(p: { readonly times: readonly number[]; readonly widthMs: number; readonly series: readonly Bars[] }): uPlot.AlignedData {
+function stacked(p: {
+  readonly times: readonly number[];
+  readonly widthMs: number;
+  readonly series: readonly Bars[];
+}): uPlot.AlignedData {
   const sums: number[][] = [];
   let below: readonly number[] = p.times.map(() => 0);
   for (const s of p.series) {
@@ -115,10 +150,22 @@ function stacked(p: { readonly times: readonly number[]; readonly widthMs: numbe
     sums.push(sum);
     below = sum;
   }
-  return [p.times.map((t) => t + p.widthMs / 2), ...sums.toReversed().map((s) => s.map((v) => (v === 0 ? null : v)))] as uPlot.AlignedData;
+  return [
+    p.times.map((t) => t + p.widthMs / 2),
+    ...sums.toReversed().map((s) => s.map((v) => (v === 0 ? null : v))),
+  ] as uPlot.AlignedData;
 }
 
-function showTip(u: uPlot, tip: HTMLDivElement, p: { readonly times: readonly number[]; readonly widthMs: number; readonly series: readonly Bars[]; readonly zone: Zone }): void {
+function showTip(
+  u: uPlot,
+  tip: HTMLDivElement,
+  p: {
+    readonly times: readonly number[];
+    readonly widthMs: number;
+    readonly series: readonly Bars[];
+    readonly zone: Zone;
+  },
+): void {
   const { idx, left } = u.cursor;
   if (idx === null || idx === undefined || left === undefined || left < 0) {
     tip.hidden = true;

@@ -24,8 +24,21 @@ export function Logo() {
   return (
     <svg width="22" height="22" viewBox="0 0 22 22" aria-hidden="true">
       <rect width="22" height="22" rx="6" fill="var(--ink)" />
-      <path d="M6.2 16.5V7.3c0-1.4.9-2.3 2.3-2.3h7" fill="none" stroke="var(--bg)" stroke-width="2.3" stroke-linecap="round" />
-      <path d="M6.2 11.3h3.1l1.5-2 2.1 4 1.3-2h1.5" fill="none" stroke="var(--bg)" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round" />
+      <path
+        d="M6.2 16.5V7.3c0-1.4.9-2.3 2.3-2.3h7"
+        fill="none"
+        stroke="var(--bg)"
+        stroke-width="2.3"
+        stroke-linecap="round"
+      />
+      <path
+        d="M6.2 11.3h3.1l1.5-2 2.1 4 1.3-2h1.5"
+        fill="none"
+        stroke="var(--bg)"
+        stroke-width="1.7"
+        stroke-linecap="round"
+        stroke-linejoin="round"
+      />
     </svg>
   );
 }

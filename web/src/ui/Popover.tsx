@@ -37,7 +37,9 @@ export function Popover(props: {
     };
   }, [open]);
   useKeys([
-    ...(props.openKey ? [{ keys: props.openKey, label: props.keyLabel ?? props.label, group: 'Everywhere', run: () => setOpen(true) }] : []),
+    ...(props.openKey
+      ? [{ keys: props.openKey, label: props.keyLabel ?? props.label, group: 'Everywhere', run: () => setOpen(true) }]
+      : []),
     ...(open ? [{ keys: 'Escape', label: '', group: '', run: close }] : []),
   ]);
   return (
@@ -54,7 +56,12 @@ export function Popover(props: {
         {props.button}
       </button>
       {open && (
-        <div id={id} role="dialog" aria-label={props.label} class={`${css.panel} ${props.align === 'right' ? css.right : ''} ${props.up ? css.up : ''}`}>
+        <div
+          id={id}
+          role="dialog"
+          aria-label={props.label}
+          class={`${css.panel} ${props.align === 'right' ? css.right : ''} ${props.up ? css.up : ''}`}
+        >
           {props.children(close)}
         </div>
       )}

@@ -24,7 +24,15 @@ export function View<T>(props: {
     case 'idle':
       return null;
     case 'loading':
-      return <Loading since={of.since} what={props.what} rows={props.rows ?? 8} onCancel={props.onCancel} onNarrow={props.onNarrow} />;
+      return (
+        <Loading
+          since={of.since}
+          what={props.what}
+          rows={props.rows ?? 8}
+          onCancel={props.onCancel}
+          onNarrow={props.onNarrow}
+        />
+      );
     case 'failed':
       return <Failed problem={of.problem} retry={of.retry} />;
     case 'stale':
@@ -115,7 +123,15 @@ export function Failed({ problem, retry }: { readonly problem: Problem; readonly
   );
 }
 
-function StaleLine({ problem, asOf, retry }: { readonly problem: Problem; readonly asOf: number; readonly retry: () => void }) {
+function StaleLine({
+  problem,
+  asOf,
+  retry,
+}: {
+  readonly problem: Problem;
+  readonly asOf: number;
+  readonly retry: () => void;
+}) {
   return (
     <Note tone="warn" state="stale" action={{ label: 'Try again', run: retry }}>
       As of {new Date(asOf).toLocaleTimeString(undefined, { hourCycle: 'h23' })}. {problem.message}

@@ -12,7 +12,13 @@ export function Glyph({ tone, size = 13 }: { readonly tone: Tone; readonly size?
   );
 }
 
-const STROKE = { stroke: 'var(--glyph)', 'stroke-width': 1.5, 'stroke-linecap': 'round', 'stroke-linejoin': 'round', fill: 'none' } as const;
+const STROKE = {
+  stroke: 'var(--glyph)',
+  'stroke-width': 1.5,
+  'stroke-linecap': 'round',
+  'stroke-linejoin': 'round',
+  fill: 'none',
+} as const;
 const SHAPES: Readonly<Record<Tone, ComponentChildren>> = {
   ok: (
     <>
@@ -45,7 +51,17 @@ const SHAPES: Readonly<Record<Tone, ComponentChildren>> = {
       <path d="M4.9 4v5M8.1 4v5" {...STROKE} />
     </>
   ),
-  mute: <circle cx="6.5" cy="6.5" r="5.2" fill="none" stroke="var(--mute-fill)" stroke-width="1.4" stroke-dasharray="2.2 1.9" />,
+  mute: (
+    <circle
+      cx="6.5"
+      cy="6.5"
+      r="5.2"
+      fill="none"
+      stroke="var(--mute-fill)"
+      stroke-width="1.4"
+      stroke-dasharray="2.2 1.9"
+    />
+  ),
 };
 
 export function Status({ tone, children }: { readonly tone: Tone; readonly children: ComponentChildren }) {
@@ -57,7 +73,15 @@ export function Status({ tone, children }: { readonly tone: Tone; readonly child
   );
 }
 
-export function Chip({ tone, glyph = true, children }: { readonly tone: Tone; readonly glyph?: boolean; readonly children: ComponentChildren }) {
+export function Chip({
+  tone,
+  glyph = true,
+  children,
+}: {
+  readonly tone: Tone;
+  readonly glyph?: boolean;
+  readonly children: ComponentChildren;
+}) {
   return (
     <span class={`${css.chip} ${css[`${tone}Bg`]} ${css[tone]}`}>
       {glyph && <Glyph tone={tone} size={12} />}

@@ -35,7 +35,8 @@ export function VirtualList(props: Props) {
 
   useLayoutEffect(() => {
     const element = box.current!;
-    const measure = () => setView((v) => (v.height === element.clientHeight ? v : { ...v, height: element.clientHeight }));
+    const measure = () =>
+      setView((v) => (v.height === element.clientHeight ? v : { ...v, height: element.clientHeight }));
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(element);
@@ -84,7 +85,12 @@ export function VirtualList(props: Props) {
     const index = base + slot < first ? base + slot + pool : base + slot;
     if (index >= last) continue;
     slots.push(
-      <div key={slot} class={css.slot} role="presentation" style={{ transform: `translateY(${index * rowHeight}px)`, height: `${rowHeight}px` }}>
+      <div
+        key={slot}
+        class={css.slot}
+        role="presentation"
+        style={{ transform: `translateY(${index * rowHeight}px)`, height: `${rowHeight}px` }}
+      >
         {props.row(index)}
       </div>,
     );
@@ -105,7 +111,11 @@ export function VirtualList(props: Props) {
         props.onScroll?.(top);
       }}
     >
-      {props.head !== undefined && <div class={css.head} role="rowgroup">{props.head}</div>}
+      {props.head !== undefined && (
+        <div class={css.head} role="rowgroup">
+          {props.head}
+        </div>
+      )}
       <div class={css.canvas} role="rowgroup" style={{ height: `${count * rowHeight}px` }}>
         {slots}
       </div>

@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { IDS, axe, calm, control, fixtureOnly, journey, logs, noSidewaysScroll, onPage, useBrowser } from './harness.mjs';
+import {
+  IDS,
+  axe,
+  calm,
+  control,
+  fixtureOnly,
+  journey,
+  logs,
+  noSidewaysScroll,
+  onPage,
+  useBrowser,
+} from './harness.mjs';
 
 useBrowser();
 
@@ -36,7 +47,12 @@ for (const width of [1440, 390]) {
         await page.getByRole('complementary').waitFor();
         await axe(page, 'log pane');
         await page.keyboard.press('Escape');
-        for (const [key, name] of [['?', 'help'], ['/', 'find'], ['Control+k', 'palette'], ['t', 'time range']]) {
+        for (const [key, name] of [
+          ['?', 'help'],
+          ['/', 'find'],
+          ['Control+k', 'palette'],
+          ['t', 'time range'],
+        ]) {
           await page.keyboard.press(key);
           await page.getByRole('dialog').waitFor();
           await axe(page, name);
@@ -67,7 +83,10 @@ test('StatesAreAccessibleToo', fixtureOnly, async () => {
 
 test('NarrowestAndZoomedPagesDoNotScrollSideways', fixtureOnly, async () => {
   for (const [, path, ready] of PAGES) {
-    for (const [width, height] of [[320, 640], [360, 225]]) {
+    for (const [width, height] of [
+      [320, 640],
+      [360, 225],
+    ]) {
       await onPage(path, { width, height }, async (page) => {
         await page.locator(ready).first().waitFor();
         await noSidewaysScroll(page);

@@ -21,7 +21,10 @@ export function useBrowser() {
   before(async () => {
     fixture = process.env.BASE_URL ? undefined : await startFixture();
     base = process.env.BASE_URL ?? fixture.url;
-    browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-quic'] });
+    browser = await chromium.launch({
+      executablePath: '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-gpu', '--disable-quic'],
+    });
   });
   after(async () => {
     await browser?.close();
@@ -33,7 +36,16 @@ export async function control(change) {
   await fetch(`${base}/_fixture`, { method: 'POST', body: JSON.stringify(change) });
 }
 export async function calm() {
-  await control({ delayMs: 0, fail: {}, partial: false, never: false, down: false, lag_ms: 1200, dropped: 0, token: '' });
+  await control({
+    delayMs: 0,
+    fail: {},
+    partial: false,
+    never: false,
+    down: false,
+    lag_ms: 1200,
+    dropped: 0,
+    token: '',
+  });
 }
 export async function sendLog(log) {
   await fetch(`${base}/_fixture/log`, { method: 'POST', body: JSON.stringify(log) });
@@ -47,7 +59,14 @@ export const cspReports = () => fixture?.stats.csp ?? [];
 // request; `tolerate` names what a test brings about on purpose.
 export async function onPage(path, options, run) {
   const { width = 1440, height = 900, theme = 'light', tolerate = [], ...context } = options;
-  const opened = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', locale: 'en-GB', timezoneId: 'UTC', ...context });
+  const opened = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: theme,
+    reducedMotion: 'reduce',
+    locale: 'en-GB',
+    timezoneId: 'UTC',
+    ...context,
+  });
   await opened.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: base });
   opened.setDefaultTimeout(15_000);
   const page = await opened.newPage();
@@ -78,7 +97,13 @@ export async function axe(page, what) {
   const found = await page.evaluate(() =>
     window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }),
   );
-  const told = found.violations.map((v) => `${v.id}: ${v.help}\n${v.nodes.slice(0, 4).map((n) => `    ${n.html.slice(0, 160)}  ${n.failureSummary?.split('\n')[1] ?? ''}`).join('\n')}`);
+  const told = found.violations.map(
+    (v) =>
+      `${v.id}: ${v.help}\n${v.nodes
+        .slice(0, 4)
+        .map((n) => `    ${n.html.slice(0, 160)}  ${n.failureSummary?.split('\n')[1] ?? ''}`)
+        .join('\n')}`,
+  );
   assert.deepEqual(told, [], `axe on ${what}`);
 }
 

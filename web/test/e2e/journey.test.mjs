@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { IDS, calm, control, fixtureOnly, journey, noSidewaysScroll, onPage, row, useBrowser, cspReports } from './harness.mjs';
+import {
+  IDS,
+  calm,
+  control,
+  fixtureOnly,
+  journey,
+  noSidewaysScroll,
+  onPage,
+  row,
+  useBrowser,
+  cspReports,
+} from './harness.mjs';
 
 useBrowser();
 const waterfall = '[role=treegrid]';
@@ -8,7 +19,12 @@ const waterfall = '[role=treegrid]';
 test('FindsAJourneyByAnyIdentifierFromAnywhere', fixtureOnly, async () => {
   await onPage('/w/default/evidence/logs', {}, async (page) => {
     await page.locator('[role=grid]').waitFor();
-    for (const [id, kind] of [['req_abc123', 'request_id'], ['c-5f0e-91b2', 'correlation_id'], ['run_xyz789', 'run_id'], [IDS.crm, 'trace_id']]) {
+    for (const [id, kind] of [
+      ['req_abc123', 'request_id'],
+      ['c-5f0e-91b2', 'correlation_id'],
+      ['run_xyz789', 'run_id'],
+      [IDS.crm, 'trace_id'],
+    ]) {
       await page.keyboard.press('/');
       await page.getByRole('combobox').fill(id);
       await page.getByRole('option', { name: `${kind} ${id}` }).waitFor();
@@ -31,8 +47,13 @@ test('OpensAtTheCauseWithItsEvidence', fixtureOnly, async () => {
     await pane.getByText('at HubspotClient.request client.ts:88').waitFor();
     // Failure first, then facts, identifiers, attributes, events.
     const text = await pane.innerText();
-    const order = ['ConnectTimeoutError', 'Started', 'Identifiers', 'Attributes', 'Events', 'Resource'].map((t) => text.indexOf(t));
-    assert.deepEqual(order, order.toSorted((a, b) => a - b));
+    const order = ['ConnectTimeoutError', 'Started', 'Identifiers', 'Attributes', 'Events', 'Resource'].map((t) =>
+      text.indexOf(t),
+    );
+    assert.deepEqual(
+      order,
+      order.toSorted((a, b) => a - b),
+    );
     assert.ok(order[0] >= 0);
   });
 });
@@ -176,7 +197,9 @@ test('AHundredThousandSpansAreThereAtOnceAndScroll', fixtureOnly, async () => {
     await page.keyboard.press('n');
     assert.match(await row(page).innerText(), /failed/);
     await page.keyboard.press('End');
-    await page.waitForFunction(() => document.querySelector('[aria-selected=true]')?.getAttribute('aria-rowindex') === '100001');
+    await page.waitForFunction(
+      () => document.querySelector('[aria-selected=true]')?.getAttribute('aria-rowindex') === '100001',
+    );
   });
 });
 
@@ -238,7 +261,13 @@ test('SlowFailedAndPartialAnswersAreStatesOfTheirOwn', fixtureOnly, async () => 
 });
 
 test('HostileTextIsOnlyText', fixtureOnly, async () => {
-  for (const path of [journey(IDS.hostile), journey('req_hostile'), '/w/default/evidence/logs?q=*pwned*', '/w/default/evidence/traces?request_id=req_hostile', journey('<img src=x onerror=window.pwned=1>')]) {
+  for (const path of [
+    journey(IDS.hostile),
+    journey('req_hostile'),
+    '/w/default/evidence/logs?q=*pwned*',
+    '/w/default/evidence/traces?request_id=req_hostile',
+    journey('<img src=x onerror=window.pwned=1>'),
+  ]) {
     await onPage(path, {}, async (page) => {
       await page.waitForTimeout(600);
       await page.keyboard.press('Home');
@@ -250,7 +279,8 @@ test('HostileTextIsOnlyText', fixtureOnly, async () => {
       assert.equal(await page.evaluate(() => window.pwned), undefined);
       assert.equal(await page.locator('main img, main script').count(), 0);
       assert.doesNotMatch(await page.locator('main').innerText(), /[\u202a-\u202e\u2066-\u2069]/);
-      for (const link of await page.locator('main a[href]').evaluateAll((all) => all.map((a) => a.protocol))) assert.match(link, /^https?:$/);
+      for (const link of await page.locator('main a[href]').evaluateAll((all) => all.map((a) => a.protocol)))
+        assert.match(link, /^https?:$/);
       await noSidewaysScroll(page);
     });
   }

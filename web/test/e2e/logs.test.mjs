@@ -184,7 +184,10 @@ test('AnEmptyWorkspaceSaysHowToBegin', fixtureOnly, async () => {
         await page.locator('label', { hasText: 'Python' }).click();
         await page.getByText('opentelemetry-instrument python app.py').waitFor();
         await page.getByRole('button', { name: 'Copy snippet' }).click();
-        assert.match(await page.evaluate(() => navigator.clipboard.readText()), /OTEL_EXPORTER_OTLP_ENDPOINT=http:\/\/127\.0\.0\.1/);
+        assert.match(
+          await page.evaluate(() => navigator.clipboard.readText()),
+          /OTEL_EXPORTER_OTLP_ENDPOINT=http:\/\/127\.0\.0\.1/,
+        );
       });
     }
     await onPage('/', {}, async (page) => {

@@ -1,5 +1,20 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { age, attribute, bytes, clockMs, count, duration, instant, middle, oneLine, percent, plural, printable, rate, setLocale } from '../../src/lib/fmt';
+import {
+  age,
+  attribute,
+  bytes,
+  clockMs,
+  count,
+  duration,
+  instant,
+  middle,
+  oneLine,
+  percent,
+  plural,
+  printable,
+  rate,
+  setLocale,
+} from '../../src/lib/fmt';
 
 const plain = (text: string) => text.replaceAll('\u00a0', ' ');
 beforeEach(() => setLocale('en-GB'));

@@ -22,22 +22,41 @@ describe('the address', () => {
   });
   it('keeps what it does not know, in its place', () => {
     const query = parseQuery('?from=-1h&mystery=42&q=a');
-    expect(formatQuery(patch(query, { from: '-24h', q: undefined, level: 'warn' }))).toBe('?from=-24h&mystery=42&level=warn');
+    expect(formatQuery(patch(query, { from: '-24h', q: undefined, level: 'warn' }))).toBe(
+      '?from=-24h&mystery=42&level=warn',
+    );
   });
   it('stays readable', () => {
-    expect(formatQuery([['from', '2026-11-21T09:00:00Z'], ['client', 'a,b']])).toBe('?from=2026-11-21T09:00:00Z&client=a,b');
+    expect(
+      formatQuery([
+        ['from', '2026-11-21T09:00:00Z'],
+        ['client', 'a,b'],
+      ]),
+    ).toBe('?from=2026-11-21T09:00:00Z&client=a,b');
     expect(get(parseQuery('?a=1&a=2'), 'a')).toBe('1');
   });
 });
 
 describe('time', () => {
   it('knows a bound from a typing mistake', () => {
-    for (const good of ['', 'now', '-15m', '-7d', '2026-11-21T09:00:00Z', '2026-11-21', '2026-11-21T09:00:00.123+02:00']) expect(isBound(good)).toBe(true);
+    for (const good of [
+      '',
+      'now',
+      '-15m',
+      '-7d',
+      '2026-11-21T09:00:00Z',
+      '2026-11-21',
+      '2026-11-21T09:00:00.123+02:00',
+    ])
+      expect(isBound(good)).toBe(true);
     for (const bad of ['-15', '15m', 'yesterday', '2026-13-40', '21.11.2026', '-1y']) expect(isBound(bad)).toBe(false);
   });
   it('pins a relative range', () => {
     const now = Date.UTC(2026, 10, 21, 12);
-    expect(absolute({ from: '-1h', to: '' }, now)).toEqual({ from: '2026-11-21T11:00:00.000Z', to: '2026-11-21T12:00:00.000Z' });
+    expect(absolute({ from: '-1h', to: '' }, now)).toEqual({
+      from: '2026-11-21T11:00:00.000Z',
+      to: '2026-11-21T12:00:00.000Z',
+    });
     expect(boundMs('-90s', now)).toBe(now - 90_000);
     expect(isRelative({ from: '-1h', to: '2026-11-21T12:00:00Z' })).toBe(false);
   });
@@ -109,7 +128,8 @@ describe('keys', () => {
 
 describe('server-sent events', () => {
   it('come whole however the bytes were cut', () => {
-    const text = ': hello\n\nid: 7\nevent: log\ndata: {"a":1}\n\nid:8\r\nevent: log\r\ndata: x\r\ndata: y\r\n\r\n: beat\n\nevent: dropped\ndata: {"count":3}\n\n';
+    const text =
+      ': hello\n\nid: 7\nevent: log\ndata: {"a":1}\n\nid:8\r\nevent: log\r\ndata: x\r\ndata: y\r\n\r\n: beat\n\nevent: dropped\ndata: {"count":3}\n\n';
     for (let size = 1; size < text.length; size += 3) {
       const parser = new SseParser();
       const events = [];
@@ -125,7 +145,10 @@ describe('server-sent events', () => {
 });
 
 describe('search', () => {
-  const hits = (q: string, text: string) => pieces(text, matcher(q)).filter((p) => p.hit).map((p) => p.text);
+  const hits = (q: string, text: string) =>
+    pieces(text, matcher(q))
+      .filter((p) => p.hit)
+      .map((p) => p.text);
   it('marks words, phrases and parts as the server matches them', () => {
     expect(hits('retry', 'Retry the retrying retry_count')).toEqual(['Retry', 'retry']);
     expect(hits('*tim*', 'timeout in Timer')).toEqual(['tim', 'Tim']);
@@ -144,7 +167,11 @@ describe('search', () => {
 
 describe('redaction', () => {
   it('is shown with the name of its rule', () => {
-    expect(splitRedacted('key [redacted:aws_key]!')).toEqual([{ text: 'key ' }, { text: '[redacted:aws_key]', rule: 'aws_key' }, { text: '!' }]);
+    expect(splitRedacted('key [redacted:aws_key]!')).toEqual([
+      { text: 'key ' },
+      { text: '[redacted:aws_key]', rule: 'aws_key' },
+      { text: '!' },
+    ]);
     expect(cell('Bearer [redacted:jwt]')).toBe('Bearer •••');
     expect(splitRedacted('[redacted:]')).toEqual([{ text: '[redacted:]' }]);
   });

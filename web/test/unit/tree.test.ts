@@ -17,14 +17,33 @@ const log = (atMs: number, span = -1, error = false, of = 0): TreeLog => ({ atMs
 
 describe('the rows of a journey', () => {
   it('walk depth first, children by start', () => {
-    const t = buildTree([trace([[-1, 0, 100], [0, 50, 10], [0, 10, 30], [2, 12, 5]])], []);
+    const t = buildTree(
+      [
+        trace([
+          [-1, 0, 100],
+          [0, 50, 10],
+          [0, 10, 30],
+          [2, 12, 5],
+        ]),
+      ],
+      [],
+    );
     expect([...t.item]).toEqual([0, 2, 3, 1]);
     expect([...t.depth]).toEqual([0, 1, 2, 1]);
     expect([...t.end]).toEqual([4, 3, 3, 4]);
     expect([...t.parent]).toEqual([-1, 0, 1, 0]);
   });
   it('put each log at its instant under its span', () => {
-    const t = buildTree([trace([[-1, 0, 100], [0, 10, 30], [0, 50, 10]])], [log(45, 0), log(12, 1), log(5)]);
+    const t = buildTree(
+      [
+        trace([
+          [-1, 0, 100],
+          [0, 10, 30],
+          [0, 50, 10],
+        ]),
+      ],
+      [log(45, 0), log(12, 1), log(5)],
+    );
     expect([...t.isLog]).toEqual([0, 1, 0, 1, 1, 0]);
     expect([...t.start]).toEqual([0, 5, 10, 12, 45, 50]);
   });
@@ -40,19 +59,43 @@ describe('the rows of a journey', () => {
     expect(t.orphans).toBe(0);
   });
   it('survive parents in a circle and parents that are not there', () => {
-    const t = buildTree([trace([[1, 0, 1], [0, 1, 1], [2, 2, 1], [99, 3, 1]])], []);
+    const t = buildTree(
+      [
+        trace([
+          [1, 0, 1],
+          [0, 1, 1],
+          [2, 2, 1],
+          [99, 3, 1],
+        ]),
+      ],
+      [],
+    );
     expect(t.count).toBe(4);
     expect([...t.item].sort()).toEqual([0, 1, 2, 3]);
   });
   it('count spans without a parent beyond the first', () => {
-    expect(buildTree([trace([[-1, 0, 9], [-1, 1, 1], [0, 2, 1]])], []).orphans).toBe(1);
+    expect(
+      buildTree(
+        [
+          trace([
+            [-1, 0, 9],
+            [-1, 1, 1],
+            [0, 2, 1],
+          ]),
+        ],
+        [],
+      ).orphans,
+    ).toBe(1);
   });
   it('are none for nothing', () => {
     const t = buildTree([], []);
     expect([t.count, t.spanMs, firstCause(t)]).toEqual([0, 0, -1]);
   });
   it('stay quick for 100,000 spans and a depth of 10,000', () => {
-    const wide = buildTree([trace(Array.from({ length: 100_000 }, (_, i): Row => [i === 0 ? -1 : (i - 1) >> 3, i, 1]))], []);
+    const wide = buildTree(
+      [trace(Array.from({ length: 100_000 }, (_, i): Row => [i === 0 ? -1 : (i - 1) >> 3, i, 1]))],
+      [],
+    );
     expect(wide.end[0]).toBe(100_000);
     const deep = buildTree([trace(Array.from({ length: 10_000 }, (_, i): Row => [i - 1, i, 1]))], []);
     expect(deep.depth[9999]).toBe(9999);
@@ -60,13 +103,33 @@ describe('the rows of a journey', () => {
 });
 
 describe('failures', () => {
-  const t = buildTree([trace([[-1, 0, 100, true], [0, 10, 30, true], [1, 12, 5, true], [0, 50, 10, true]])], [log(55, 3, true)]);
+  const t = buildTree(
+    [
+      trace([
+        [-1, 0, 100, true],
+        [0, 10, 30, true],
+        [1, 12, 5, true],
+        [0, 50, 10, true],
+      ]),
+    ],
+    [log(55, 3, true)],
+  );
   it('have a cause: the earliest with none below it', () => {
     expect(t.item[firstCause(t)]).toBe(2);
     expect([...t.passedOn]).toEqual([1, 1, 0, 0, 0]);
   });
   it('keep their ancestors when shown alone', () => {
-    const only = buildTree([trace([[-1, 0, 100], [0, 10, 30], [1, 12, 5, true], [0, 50, 10]])], []);
+    const only = buildTree(
+      [
+        trace([
+          [-1, 0, 100],
+          [0, 10, 30],
+          [1, 12, 5, true],
+          [0, 50, 10],
+        ]),
+      ],
+      [],
+    );
     expect([...visibleRows(only, new Set(), 'errors', true)]).toEqual([0, 1, 2]);
   });
   it('can be a log alone', () => {
@@ -76,7 +139,17 @@ describe('failures', () => {
 });
 
 describe('what is in sight', () => {
-  const t = buildTree([trace([[-1, 0, 9], [0, 1, 5], [1, 2, 1], [0, 7, 1]])], [log(3, 2)]);
+  const t = buildTree(
+    [
+      trace([
+        [-1, 0, 9],
+        [0, 1, 5],
+        [1, 2, 1],
+        [0, 7, 1],
+      ]),
+    ],
+    [log(3, 2)],
+  );
   it('leaves out what is collapsed', () => {
     expect([...visibleRows(t, new Set([1]), 'all', true)]).toEqual([0, 1, 4]);
   });
@@ -86,7 +159,17 @@ describe('what is in sight', () => {
 });
 
 describe('idle time', () => {
-  const t = buildTree([trace([[-1, 0, 60_000], [0, 0, 1000], [0, 31_000, 1000], [0, 32_500, 1000]])], []);
+  const t = buildTree(
+    [
+      trace([
+        [-1, 0, 60_000],
+        [0, 0, 1000],
+        [0, 31_000, 1000],
+        [0, 32_500, 1000],
+      ]),
+    ],
+    [],
+  );
   it('is a stretch in which nothing but a waiting parent runs', () => {
     expect(t.gaps.map((g) => [g.from, g.to, g.before])).toEqual([
       [1000, 31_000, 2],
@@ -109,7 +192,17 @@ describe('idle time', () => {
     expect(timeScale(t.spanMs, t.gaps, false)(30_000)).toBe(0.5);
   });
   it('is nothing in a short journey', () => {
-    expect(buildTree([trace([[-1, 0, 10], [0, 8, 1]])], []).gaps).toEqual([]);
+    expect(
+      buildTree(
+        [
+          trace([
+            [-1, 0, 10],
+            [0, 8, 1],
+          ]),
+        ],
+        [],
+      ).gaps,
+    ).toEqual([]);
   });
   it('does not divide by a journey of no length', () => {
     expect(timeScale(0, [], true)(0)).toBe(0);

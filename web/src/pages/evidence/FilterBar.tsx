@@ -10,13 +10,39 @@ import { Popover } from '../../ui/Popover';
 import { useKeys } from '../../ui/useKeys';
 import css from './FilterBar.module.css';
 
-const ADDABLE = ['service', 'client', 'platform', 'lane', 'request_id', 'correlation_id', 'run_id', 'job_id', 'episode_id', 'ticket_id', 'trace_id', 'event_name', 'attr.'] as const;
+const ADDABLE = [
+  'service',
+  'client',
+  'platform',
+  'lane',
+  'request_id',
+  'correlation_id',
+  'run_id',
+  'job_id',
+  'episode_id',
+  'ticket_id',
+  'trace_id',
+  'event_name',
+  'attr.',
+] as const;
 const NAMES: Readonly<Record<string, string>> = { client: 'client_id', 'attr.': 'attribute…' };
 
-export function FilterBar(props: { readonly of: 'spans' | 'logs'; readonly hidden: readonly string[]; readonly placeholder: string; readonly children?: ComponentChildren }) {
+export function FilterBar(props: {
+  readonly of: 'spans' | 'logs';
+  readonly hidden: readonly string[];
+  readonly placeholder: string;
+  readonly children?: ComponentChildren;
+}) {
   const input = useRef<HTMLInputElement>(null);
   const q = param('q');
-  useKeys([{ keys: 'f', label: 'Search in this list', group: 'List', run: () => (input.current?.focus(), input.current?.select()) }]);
+  useKeys([
+    {
+      keys: 'f',
+      label: 'Search in this list',
+      group: 'List',
+      run: () => (input.current?.focus(), input.current?.select()),
+    },
+  ]);
   useEffect(() => {
     if (input.current && input.current !== document.activeElement) input.current.value = q;
   }, [q]);
@@ -68,11 +94,19 @@ export function FilterBar(props: { readonly of: 'spans' | 'logs'; readonly hidde
       </form>
       {props.children}
       {all.map((chip) => (
-        <span key={chip.key} class={`${css.chip} ${chip.problem ? css.problem : ''}`} title={chip.problem ? `Not applied: ${chip.problem}` : undefined}>
+        <span
+          key={chip.key}
+          class={`${css.chip} ${chip.problem ? css.problem : ''}`}
+          title={chip.problem ? `Not applied: ${chip.problem}` : undefined}
+        >
           <span class="faint">{oneLine(chip.label, 40)}</span>
           <b class="ell foreign">{oneLine(chip.value, 60)}</b>
           {chip.problem && <span class={css.why}>not applied</span>}
-          <button type="button" aria-label={`Remove the filter ${oneLine(chip.label, 40)}`} onClick={() => setParams({ [chip.key]: undefined, sel: undefined })}>
+          <button
+            type="button"
+            aria-label={`Remove the filter ${oneLine(chip.label, 40)}`}
+            onClick={() => setParams({ [chip.key]: undefined, sel: undefined })}
+          >
             <Icon name="x" size={12} />
           </button>
         </span>

@@ -26,7 +26,9 @@ function JourneyOf({ id }: { readonly id: string }) {
   const kind = param('kind');
   const time = range.value;
   const load = () =>
-    void resource.load(`${kind}|${time.from}|${time.to}`, (abort) => loadJourney(id, kind, time, abort, (change) => resource.update(change)));
+    void resource.load(`${kind}|${time.from}|${time.to}`, (abort) =>
+      loadJourney(id, kind, time, abort, (change) => resource.update(change)),
+    );
   useEffect(load, [id, kind, time.from, time.to, recovered.value, token.value]);
   useEffect(() => {
     noteRecent(id);
@@ -47,7 +49,9 @@ function JourneyOf({ id }: { readonly id: string }) {
         what={`everything about ${middle(id, 24)}`}
         rows={14}
         onCancel={() => resource.cancel()}
-        onNarrow={time.from === '' ? { label: 'Only the last 24 h', run: () => setParams({ from: '-24h' }) } : undefined}
+        onNarrow={
+          time.from === '' ? { label: 'Only the last 24 h', run: () => setParams({ from: '-24h' }) } : undefined
+        }
       >
         {(journey) => (journey.tree.count === 0 ? <Nothing journey={journey} /> : <JourneyView journey={journey} />)}
       </View>
@@ -67,8 +71,17 @@ function Nothing({ journey }: { readonly journey: Data }) {
   const elsewhere = journey.kinds.reduce((sum, k) => sum + k.traces + k.logs, 0);
   if (time.from !== '' || time.to !== '') {
     return (
-      <Empty why="filtered" title={elsewhere > 0 ? 'Nothing about this identifier in the chosen time.' : 'Nothing about this identifier here.'}>
-        <p class="dim">{elsewhere > 0 ? `Outside of it there are ${plural(elsewhere, 'trace or log', 'traces and logs')}.` : 'Looked in the chosen time only.'}</p>
+      <Empty
+        why="filtered"
+        title={
+          elsewhere > 0 ? 'Nothing about this identifier in the chosen time.' : 'Nothing about this identifier here.'
+        }
+      >
+        <p class="dim">
+          {elsewhere > 0
+            ? `Outside of it there are ${plural(elsewhere, 'trace or log', 'traces and logs')}.`
+            : 'Looked in the chosen time only.'}
+        </p>
         <Button small onClick={() => setParams({ from: undefined, to: undefined })}>
           Look in all time
         </Button>
@@ -76,7 +89,14 @@ function Nothing({ journey }: { readonly journey: Data }) {
     );
   }
   return (
-    <Empty why="empty" title={elsewhere > 0 ? 'This identifier was seen, but nothing under it is stored any more.' : 'No trace or log carries this identifier.'}>
+    <Empty
+      why="empty"
+      title={
+        elsewhere > 0
+          ? 'This identifier was seen, but nothing under it is stored any more.'
+          : 'No trace or log carries this identifier.'
+      }
+    >
       <p class="dim">
         {elsewhere > 0
           ? 'Its spans were sampled out or are past their retention.'

@@ -49,7 +49,13 @@ export function JourneyStart() {
         <label class="sr" for="journey-id">
           Identifier
         </label>
-        <input id="journey-id" name="id" placeholder="4bf92f3577b34da6a3ce929d0e0e4736, req_abc123, T-4821…" autocomplete="off" spellcheck={false} />
+        <input
+          id="journey-id"
+          name="id"
+          placeholder="4bf92f3577b34da6a3ce929d0e0e4736, req_abc123, T-4821…"
+          autocomplete="off"
+          spellcheck={false}
+        />
         <Button look="primary" small type="submit">
           Open
         </Button>

@@ -189,10 +189,15 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
 
   return (
     <>
-      <Summary journey={journey} spanCount={spanCount} onFirst={() => (select(Math.max(0, firstCause(tree)), 4), unfoldTo(cursor.peek()))} />
+      <Summary
+        journey={journey}
+        spanCount={spanCount}
+        onFirst={() => (select(Math.max(0, firstCause(tree)), 4), unfoldTo(cursor.peek()))}
+      />
       {spanCount === 0 && (
         <Note tone="mute" state="sampled">
-          No span of this journey is stored: it was sampled out, or never sent. {plural(journey.logs.length, 'log')} survive{journey.logs.length === 1 ? 's' : ''}.
+          No span of this journey is stored: it was sampled out, or never sent. {plural(journey.logs.length, 'log')}{' '}
+          survive{journey.logs.length === 1 ? 's' : ''}.
         </Note>
       )}
       <div class={page.split}>
@@ -212,20 +217,50 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
             />
             <span class="sp" />
             {tree.gaps.length > 0 && (
-              <Button small look="ghost" icon={fold ? 'unfold-vertical' : 'fold-vertical'} aria-pressed={fold} onClick={() => setParams({ fold: fold ? '0' : undefined }, 'replace')}>
+              <Button
+                small
+                look="ghost"
+                icon={fold ? 'unfold-vertical' : 'fold-vertical'}
+                aria-pressed={fold}
+                onClick={() => setParams({ fold: fold ? '0' : undefined }, 'replace')}
+              >
                 {fold ? `${plural(tree.gaps.length, 'idle stretch', 'idle stretches')} folded` : 'Fold idle time'}
               </Button>
             )}
             <span class={css.errorNav}>
-              <Button small look="ghost" icon="chevron-up" keys="p" aria-label="Previous failure" title="Previous failure (p)" disabled={tree.errors.length === 0} onClick={() => stepError(-1)} />
-              <Button small look="ghost" icon="chevron-down" keys="n" aria-label="Next failure" title="Next failure (n)" disabled={tree.errors.length === 0} onClick={() => stepError(1)} />
+              <Button
+                small
+                look="ghost"
+                icon="chevron-up"
+                keys="p"
+                aria-label="Previous failure"
+                title="Previous failure (p)"
+                disabled={tree.errors.length === 0}
+                onClick={() => stepError(-1)}
+              />
+              <Button
+                small
+                look="ghost"
+                icon="chevron-down"
+                keys="n"
+                aria-label="Next failure"
+                title="Next failure (n)"
+                disabled={tree.errors.length === 0}
+                onClick={() => stepError(1)}
+              />
             </span>
           </header>
           <Notes journey={journey} />
           <div class={css.list} style={{ '--row': `${rowHeight}px` }}>
             {shown.length === 0 ? (
               <p class={`dim ${css.nothing}`}>
-                {only === 'errors' ? `Nothing failed: 0 of ${plural(spanCount, 'span')}.` : only === 'logs' ? (journey.logsPending ? 'Logs are on their way…' : 'No log line belongs to this journey.') : 'Nothing to show.'}
+                {only === 'errors'
+                  ? `Nothing failed: 0 of ${plural(spanCount, 'span')}.`
+                  : only === 'logs'
+                    ? journey.logsPending
+                      ? 'Logs are on their way…'
+                      : 'No log line belongs to this journey.'
+                    : 'Nothing to show.'}
               </p>
             ) : (
               <VirtualList
@@ -263,7 +298,12 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
           </div>
         </section>
         {open.value && at >= 0 && at < tree.count && (
-          <RowPane journey={journey} row={at} position={`${count(indexOf(at) + 1)} of ${count(shown.length)}`} onClose={close} />
+          <RowPane
+            journey={journey}
+            row={at}
+            position={`${count(indexOf(at) + 1)} of ${count(shown.length)}`}
+            onClose={close}
+          />
         )}
       </div>
     </>
@@ -274,7 +314,8 @@ function Notes({ journey }: { readonly journey: Journey }) {
   const { tree } = journey;
   const parts: string[] = [];
   if (journey.partial) parts.push('A part of the store did not answer; spans or logs may be missing.');
-  if (journey.tracesKnown > TRACES_MAX) parts.push(`Showing the newest ${TRACES_MAX} of ${count(journey.tracesKnown)} traces.`);
+  if (journey.tracesKnown > TRACES_MAX)
+    parts.push(`Showing the newest ${TRACES_MAX} of ${count(journey.tracesKnown)} traces.`);
   else if (journey.more) parts.push(`Showing the first ${count(journey.logs.length)} logs; there are more.`);
   return (
     <>
@@ -285,14 +326,23 @@ function Notes({ journey }: { readonly journey: Journey }) {
       )}
       {tree.orphans > 0 && (
         <Note tone="mute" state="context">
-          {plural(tree.orphans, 'span has', 'spans have')} no parent in this trace: no trace context came along, or the parent was not received.
+          {plural(tree.orphans, 'span has', 'spans have')} no parent in this trace: no trace context came along, or the
+          parent was not received.
         </Note>
       )}
     </>
   );
 }
 
-function Summary({ journey, spanCount, onFirst }: { readonly journey: Journey; readonly spanCount: number; readonly onFirst: () => void }) {
+function Summary({
+  journey,
+  spanCount,
+  onFirst,
+}: {
+  readonly journey: Journey;
+  readonly spanCount: number;
+  readonly onFirst: () => void;
+}) {
   const { tree, services } = journey;
   const failedSpans = tree.errors.reduce((n, row) => n + (tree.isLog[row] === 0 ? 1 : 0), 0);
   const failedLogs = tree.errors.length - failedSpans;
@@ -306,13 +356,21 @@ function Summary({ journey, spanCount, onFirst }: { readonly journey: Journey; r
         <dd>
           {tree.errors.length > 0 ? (
             <button type="button" class={css.result} onClick={onFirst} title="Go to the first failure">
-              <Chip tone="bad">{failedSpans > 0 ? `${plural(failedSpans, 'span')} failed` : plural(failedLogs, 'error logged', 'errors logged')}</Chip>
+              <Chip tone="bad">
+                {failedSpans > 0
+                  ? `${plural(failedSpans, 'span')} failed`
+                  : plural(failedLogs, 'error logged', 'errors logged')}
+              </Chip>
             </button>
           ) : (
             <b>No failure</b>
           )}
         </dd>
-        <dd class="small dim ell foreign">{cause >= 0 ? `first: ${oneLine(tree.isLog[cause] === 1 ? logOf(journey, cause).body : spanOf(journey, cause).name, 60)}` : `${count(spanCount)} spans ended well`}</dd>
+        <dd class="small dim ell foreign">
+          {cause >= 0
+            ? `first: ${oneLine(tree.isLog[cause] === 1 ? logOf(journey, cause).body : spanOf(journey, cause).name, 60)}`
+            : `${count(spanCount)} spans ended well`}
+        </dd>
       </div>
       <div class={css.hops}>
         <dt>Hops</dt>
@@ -353,7 +411,14 @@ function Summary({ journey, spanCount, onFirst }: { readonly journey: Journey; r
               </a>
             ))
           ) : journey.traces.length === 1 ? (
-            <a class="link" href={travel('logs', { trace_id: journey.traces[0]!.traceId, from: new Date(started - 60_000).toISOString(), to: new Date(started + tree.spanMs + 60_000).toISOString() })}>
+            <a
+              class="link"
+              href={travel('logs', {
+                trace_id: journey.traces[0]!.traceId,
+                from: new Date(started - 60_000).toISOString(),
+                to: new Date(started + tree.spanMs + 60_000).toISOString(),
+              })}
+            >
               open in Logs
             </a>
           ) : (
@@ -466,7 +531,10 @@ function Row(props: {
           <Icon name="chevron-right" size={12} />
         </button>
         <span class={log ? css.logMark : css.deep}>{log ? 'log' : depth > INDENT_MAX ? depth : ''}</span>
-        <span class={`ell foreign ${log ? css.body : `mono ${css.spanName}`}`} title={log ? undefined : span!.name.slice(0, 300)}>
+        <span
+          class={`ell foreign ${log ? css.body : `mono ${css.spanName}`}`}
+          title={log ? undefined : span!.name.slice(0, 300)}
+        >
           {log ? cell(log.body || log.event_name, 300) : cell(span!.name, 200)}
         </span>
         <span class={`faint small ell foreign ${css.service}`}>{log ? '' : oneLine(span!.service, 60)}</span>
@@ -479,7 +547,10 @@ function Row(props: {
               ? `${css.dot} ${tone === 'bad' ? css.bad : tone === 'warn' ? css.warn : ''}`
               : `${css.bar} ${passedOn ? css.hollow : failed ? css.bad : ''}`
           }
-          style={{ left: `${(log ? x : Math.min(x, 0.997)) * 100}%`, width: log ? '7px' : `${Math.max(0, width) * 100}%` }}
+          style={{
+            left: `${(log ? x : Math.min(x, 0.997)) * 100}%`,
+            width: log ? '7px' : `${Math.max(0, width) * 100}%`,
+          }}
         />
       </span>
       <span role="gridcell" class={`num ${css.took}`}>

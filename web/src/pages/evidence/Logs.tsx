@@ -83,7 +83,10 @@ export default function Logs() {
     load();
   }, [key, recovered.value, token.value]);
   useEffect(() => {
-    const ask = () => void histogram.load(key, (abort) => get('/api/v1/logs/histogram', {}, [...asked, ['buckets', phone ? '30' : '60']], abort));
+    const ask = () =>
+      void histogram.load(key, (abort) =>
+        get('/api/v1/logs/histogram', {}, [...asked, ['buckets', phone ? '30' : '60']], abort),
+      );
     ask();
     if (!follow) return undefined;
     const timer = setInterval(() => document.hidden || ask(), HISTOGRAM_EVERY_MS);
@@ -151,9 +154,21 @@ export default function Logs() {
     if (!now || now.cursor === null || loadingMore.peek() || now.logs.length >= KEPT_MAX) return;
     loadingMore.value = true;
     try {
-      const answer = await get('/api/v1/logs', {}, [...asked, ['limit', String(PAGE)], ['order', 'desc'], ['cursor', now.cursor]]);
+      const answer = await get('/api/v1/logs', {}, [
+        ...asked,
+        ['limit', String(PAGE)],
+        ['order', 'desc'],
+        ['cursor', now.cursor],
+      ]);
       lines.update((before) =>
-        before.cursor === now.cursor ? { ...before, logs: [...before.logs, ...answer.logs], cursor: answer.next_cursor, partial: before.partial || answer.partial } : before,
+        before.cursor === now.cursor
+          ? {
+              ...before,
+              logs: [...before.logs, ...answer.logs],
+              cursor: answer.next_cursor,
+              partial: before.partial || answer.partial,
+            }
+          : before,
       );
     } catch {
       lines.update((before) => ({ ...before, partial: true }));
@@ -192,10 +207,13 @@ export default function Logs() {
       keys: 'v',
       label: 'Journey of the line',
       group,
-      run: () => selected?.trace_id && go(travel('journey', { id: selected.trace_id, sel: selected.span_id || undefined })),
+      run: () =>
+        selected?.trace_id && go(travel('journey', { id: selected.trace_id, sel: selected.span_id || undefined })),
     },
     ...(held.value.length > 0 ? [{ keys: 'r', label: 'Show what is new', group, run: showHeld }] : []),
-    ...(open.value ? [{ keys: 'Escape', label: 'Close details', group, run: () => ((open.value = false), list.current?.focus()) }] : []),
+    ...(open.value
+      ? [{ keys: 'Escape', label: 'Close details', group, run: () => ((open.value = false), list.current?.focus()) }]
+      : []),
   ]);
 
   if (value?.first && asked.every(([k]) => k === 'from' || k === 'to')) return <FirstRunBody />;
@@ -211,7 +229,11 @@ export default function Logs() {
         <span class="sp" />
         <TailButton state={tail.state.value.state} follow={follow} onToggle={toggleLive} />
       </div>
-      <FilterBar of="logs" hidden={['level', 'client', 'platform', 'lane'].filter((k) => k === 'level' || !phone)} placeholder="Words, “a phrase”, or *part*">
+      <FilterBar
+        of="logs"
+        hidden={['level', 'client', 'platform', 'lane'].filter((k) => k === 'level' || !phone)}
+        placeholder="Words, “a phrase”, or *part*"
+      >
         <Segments
           label="Least severity"
           name="level"
@@ -234,7 +256,8 @@ export default function Logs() {
           )}
           {skipped.value > 0 && (
             <Note tone="warn" state="dropped" action={{ label: 'Hide', run: () => (skipped.value = 0) }}>
-              {plural(skipped.value, 'line')} left out of the tail: they came faster than they could be shown. They are stored.
+              {plural(skipped.value, 'line')} left out of the tail: they came faster than they could be shown. They are
+              stored.
             </Note>
           )}
           {value?.partial && (
@@ -299,7 +322,9 @@ export default function Logs() {
         {open.value && selected && (
           <Pane
             label="Log line"
-            title={<h2 class="ell foreign">{oneLine(selected.event_name || selected.service_name || 'Log line', 120)}</h2>}
+            title={
+              <h2 class="ell foreign">{oneLine(selected.event_name || selected.service_name || 'Log line', 120)}</h2>
+            }
             position={`${count(cursor.value + 1)} of ${count(total)}`}
             onClose={() => {
               open.value = false;
@@ -328,8 +353,24 @@ function Total({ of, loaded }: { readonly of: LogHistogram | undefined; readonly
   );
 }
 
-function TailButton({ state, follow, onToggle }: { readonly state: string; readonly follow: boolean; readonly onToggle: () => void }) {
-  const word = !follow ? 'Follow live' : state === 'following' ? 'Following' : state === 'refused' ? 'No live tail' : state === 'reconnecting' ? 'Reconnecting' : 'Connecting';
+function TailButton({
+  state,
+  follow,
+  onToggle,
+}: {
+  readonly state: string;
+  readonly follow: boolean;
+  readonly onToggle: () => void;
+}) {
+  const word = !follow
+    ? 'Follow live'
+    : state === 'following'
+      ? 'Following'
+      : state === 'refused'
+        ? 'No live tail'
+        : state === 'reconnecting'
+          ? 'Reconnecting'
+          : 'Connecting';
   return (
     <Button small icon={follow ? 'circle-pause' : 'circle-play'} keys="." aria-pressed={follow} onClick={onToggle}>
       {word}
@@ -349,7 +390,11 @@ function Severity({ of, phone }: { readonly of: LogHistogram; readonly phone: bo
       { label: 'info and below', token: '--mute-fill', faded: true, counts: calm },
     ];
     const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
-    return { times: of.buckets.map((b) => ms(b.ts)), series: made, sums: { calm: sum(calm), warn: sum(warn), bad: sum(bad) } };
+    return {
+      times: of.buckets.map((b) => ms(b.ts)),
+      series: made,
+      sums: { calm: sum(calm), warn: sum(warn), bad: sum(bad) },
+    };
   }, [of]);
   const table = param('table') === '1';
   const z = zone();
@@ -362,7 +407,15 @@ function Severity({ of, phone }: { readonly of: LogHistogram; readonly phone: bo
         <LegendItem faded token="--mute-fill" label="info and below" n={sums.calm} level="" />
         <span class="sp" />
         {!phone && <span class="faint small num">{duration(of.bucket_ms)} a bar</span>}
-        <Button small look="ghost" icon={table ? 'chart-column' : 'table'} aria-pressed={table} aria-label={table ? 'View as chart' : 'View as table'} title={table ? 'View as chart' : 'View as table'} onClick={() => setParams({ table: table ? undefined : '1' }, 'replace')} />
+        <Button
+          small
+          look="ghost"
+          icon={table ? 'chart-column' : 'table'}
+          aria-pressed={table}
+          aria-label={table ? 'View as chart' : 'View as table'}
+          title={table ? 'View as chart' : 'View as table'}
+          onClick={() => setParams({ table: table ? undefined : '1' }, 'replace')}
+        />
       </div>
       {table ? (
         <div class={css.tableBox} tabIndex={0} role="region" aria-label="Lines over time as a table">
@@ -397,16 +450,35 @@ function Severity({ of, phone }: { readonly of: LogHistogram; readonly phone: bo
           series={series}
           zone={z}
           height={phone ? 88 : 112}
-          onSelect={(from, to) => setParams({ from: new Date(from).toISOString(), to: new Date(to).toISOString(), sel: undefined })}
+          onSelect={(from, to) =>
+            setParams({ from: new Date(from).toISOString(), to: new Date(to).toISOString(), sel: undefined })
+          }
         />
       )}
     </div>
   );
 }
 
-function LegendItem({ token: colour, faded = false, label, n, level }: { readonly token: string; readonly faded?: boolean; readonly label: string; readonly n: number; readonly level: string }) {
+function LegendItem({
+  token: colour,
+  faded = false,
+  label,
+  n,
+  level,
+}: {
+  readonly token: string;
+  readonly faded?: boolean;
+  readonly label: string;
+  readonly n: number;
+  readonly level: string;
+}) {
   return (
-    <button type="button" class={css.legendItem} onClick={() => setParams({ level: param('level') === level ? undefined : level || undefined })} title={level === '' ? 'All severities' : `Only ${label} and above`}>
+    <button
+      type="button"
+      class={css.legendItem}
+      onClick={() => setParams({ level: param('level') === level ? undefined : level || undefined })}
+      title={level === '' ? 'All severities' : `Only ${label} and above`}
+    >
       <i style={{ background: `var(${colour})`, opacity: faded ? 0.6 : 1 }} />
       <span class="num">{count(n)}</span> {label}
     </button>
@@ -443,18 +515,35 @@ function NoLines({ filters }: { readonly filters: readonly (readonly [string, st
   );
 }
 
-function Line(props: { readonly log: Log; readonly index: number; readonly find: RegExp | undefined; readonly selected: boolean; readonly onSelect: () => void }) {
+function Line(props: {
+  readonly log: Log;
+  readonly index: number;
+  readonly find: RegExp | undefined;
+  readonly selected: boolean;
+  readonly onSelect: () => void;
+}) {
   const { log } = props;
   const tone = levelTone(log.level);
   const text = cell(log.body || log.event_name, 500);
   return (
     // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/interactive-supports-focus
-    <div role="row" id={`line-${props.index}`} class={`${css.row} ${props.selected ? css.selected : ''}`} aria-rowindex={props.index + 2} aria-selected={props.selected} onClick={props.onSelect}>
+    <div
+      role="row"
+      id={`line-${props.index}`}
+      class={`${css.row} ${props.selected ? css.selected : ''}`}
+      aria-rowindex={props.index + 2}
+      aria-selected={props.selected}
+      onClick={props.onSelect}
+    >
       <span role="gridcell" class={`mono faint ${css.time}`}>
         {clockMs(ms(log.ts), zone())}
       </span>
       <span role="gridcell" class={css.level}>
-        {tone === 'none' ? <span class="dim">{levelWord(log.level)}</span> : <Status tone={tone}>{levelWord(log.level)}</Status>}
+        {tone === 'none' ? (
+          <span class="dim">{levelWord(log.level)}</span>
+        ) : (
+          <Status tone={tone}>{levelWord(log.level)}</Status>
+        )}
       </span>
       <span role="gridcell" class={`ell dim foreign ${css.service}`}>
         {oneLine(log.service_name, 60)}

@@ -18,7 +18,12 @@ import css from './RowPane.module.css';
 
 const SETTLE_MS = 90; // holding j passes rows without asking for each
 
-export function RowPane(props: { readonly journey: Journey; readonly row: number; readonly position: string; readonly onClose: () => void }) {
+export function RowPane(props: {
+  readonly journey: Journey;
+  readonly row: number;
+  readonly position: string;
+  readonly onClose: () => void;
+}) {
   const { journey, row } = props;
   const isLog = journey.tree.isLog[row] === 1;
   const log = isLog ? logOf(journey, row) : undefined;
@@ -47,15 +52,26 @@ function SpanLoader({ journey, row }: { readonly journey: Journey; readonly row:
   const resource = useMemo(() => new Resource<Span | undefined>(), []);
   const key = `${traceId}/${span[0]}`;
   useEffect(() => {
-    const timer = setTimeout(() => {
-      void resource.load(key, (abort) => loadSpan(traceId, span[0], tree.t0 + tree.start[row]!, tree.took[row]!, abort));
-    }, resource.loaded.peek().state === 'idle' ? 0 : SETTLE_MS);
+    const timer = setTimeout(
+      () => {
+        void resource.load(key, (abort) =>
+          loadSpan(traceId, span[0], tree.t0 + tree.start[row]!, tree.took[row]!, abort),
+        );
+      },
+      resource.loaded.peek().state === 'idle' ? 0 : SETTLE_MS,
+    );
     return () => clearTimeout(timer);
   }, [key]);
   useEffect(() => () => resource.stop(), []);
   return (
     <View of={resource.loaded.value} what="this span" rows={10}>
-      {(value) => (value === undefined ? <Empty why="no-data" title="This span is in the outline, but not stored any more." /> : <SpanDetail span={value} sinceMs={preciseMs(value.ts) - tree.t0} />)}
+      {(value) =>
+        value === undefined ? (
+          <Empty why="no-data" title="This span is in the outline, but not stored any more." />
+        ) : (
+          <SpanDetail span={value} sinceMs={preciseMs(value.ts) - tree.t0} />
+        )
+      }
     </View>
   );
 }
@@ -66,7 +82,11 @@ const text = (value: unknown) => (typeof value === 'string' ? value : value === 
 function exceptions(span: Span) {
   return span.events
     .filter((e) => e.name === 'exception' || 'exception.type' in e.attrs || 'exception.message' in e.attrs)
-    .map((e) => ({ type: text(e.attrs['exception.type']), message: text(e.attrs['exception.message']), stack: text(e.attrs['exception.stacktrace']) }));
+    .map((e) => ({
+      type: text(e.attrs['exception.type']),
+      message: text(e.attrs['exception.message']),
+      stack: text(e.attrs['exception.stacktrace']),
+    }));
 }
 
 export function SpanDetail({ span, sinceMs }: { readonly span: Span; readonly sinceMs?: number }) {
@@ -103,7 +123,14 @@ export function SpanDetail({ span, sinceMs }: { readonly span: Span; readonly si
         </Fact>
         <Fact name="Kind">{span.kind}</Fact>
       </dl>
-      <Identifiers ids={{ ...span.ids, trace_id: span.trace_id, span_id: span.span_id, ...(span.parent_span_id ? { parent_span_id: span.parent_span_id } : {}) }} />
+      <Identifiers
+        ids={{
+          ...span.ids,
+          trace_id: span.trace_id,
+          span_id: span.span_id,
+          ...(span.parent_span_id ? { parent_span_id: span.parent_span_id } : {}),
+        }}
+      />
       <Section title="Attributes" count={Object.keys(span.attrs).length}>
         <Attributes of={span.attrs} />
       </Section>
@@ -142,19 +169,32 @@ export function SpanDetail({ span, sinceMs }: { readonly span: Span; readonly si
       </Section>
       {(span.scope_name !== '' || span.trace_state !== '') && (
         <Section title="Scope" open={false}>
-          <Attributes of={{ name: span.scope_name, version: span.scope_version, ...(span.trace_state ? { trace_state: span.trace_state } : {}) }} />
+          <Attributes
+            of={{
+              name: span.scope_name,
+              version: span.scope_version,
+              ...(span.trace_state ? { trace_state: span.trace_state } : {}),
+            }}
+          />
         </Section>
       )}
       {dropped > 0 && (
         <p class={`faint small ${css.note}`}>
-          The sender dropped {span.dropped_attributes_count} attributes, {span.dropped_events_count} events and {span.dropped_links_count} links of this span at its own limits.
+          The sender dropped {span.dropped_attributes_count} attributes, {span.dropped_events_count} events and{' '}
+          {span.dropped_links_count} links of this span at its own limits.
         </p>
       )}
     </>
   );
 }
 
-export function LogDetail({ log, onFilter }: { readonly log: Log; readonly onFilter?: ((key: string, value: string) => void) | undefined }) {
+export function LogDetail({
+  log,
+  onFilter,
+}: {
+  readonly log: Log;
+  readonly onFilter?: ((key: string, value: string) => void) | undefined;
+}) {
   const tone = levelTone(log.level);
   const stack = text((log.attrs as Record<string, unknown>)['exception.stacktrace']);
   return (
@@ -164,7 +204,9 @@ export function LogDetail({ log, onFilter }: { readonly log: Log; readonly onFil
           {tone === 'none' ? <Tag>{levelWord(log.level)}</Tag> : <Chip tone={tone}>{levelWord(log.level)}</Chip>}
           {log.event_name !== '' && <Tag>{oneLine(log.event_name, 80)}</Tag>}
         </div>
-        <p class={`${css.message} ${css.body}`}>{log.body === '' ? <span class="faint">empty body</span> : <Foreign text={log.body} />}</p>
+        <p class={`${css.message} ${css.body}`}>
+          {log.body === '' ? <span class="faint">empty body</span> : <Foreign text={log.body} />}
+        </p>
         {stack !== '' && <Stack text={stack} />}
       </section>
       <dl class={css.facts}>
@@ -174,7 +216,15 @@ export function LogDetail({ log, onFilter }: { readonly log: Log; readonly onFil
         </Fact>
         {log.severity_text !== '' && <Fact name="Severity">{oneLine(log.severity_text, 40)}</Fact>}
       </dl>
-      <Identifiers ids={{ ...log.ids, ...(log.trace_id ? { trace_id: log.trace_id } : {}), ...(log.span_id ? { span_id: log.span_id } : {}) }} sel={log.span_id} onFilter={onFilter} />
+      <Identifiers
+        ids={{
+          ...log.ids,
+          ...(log.trace_id ? { trace_id: log.trace_id } : {}),
+          ...(log.span_id ? { span_id: log.span_id } : {}),
+        }}
+        sel={log.span_id}
+        onFilter={onFilter}
+      />
       <Section title="Attributes" count={Object.keys(log.attrs).length}>
         <Attributes of={log.attrs} onFilter={onFilter && ((key, value) => onFilter(`attr.${key}`, value))} />
       </Section>
@@ -186,7 +236,11 @@ export function LogDetail({ log, onFilter }: { readonly log: Log; readonly onFil
 }
 
 // Where a value leads: the trace with the row in it, or the journey under that identifier.
-function Identifiers(props: { readonly ids: Readonly<Record<string, string | undefined>>; readonly sel?: string; readonly onFilter?: ((key: string, value: string) => void) | undefined }) {
+function Identifiers(props: {
+  readonly ids: Readonly<Record<string, string | undefined>>;
+  readonly sel?: string;
+  readonly onFilter?: ((key: string, value: string) => void) | undefined;
+}) {
   const ids = Object.fromEntries(Object.entries(props.ids).filter(([, v]) => v));
   if (Object.keys(ids).length === 0) {
     return (
@@ -196,7 +250,8 @@ function Identifiers(props: { readonly ids: Readonly<Record<string, string | und
     );
   }
   const link = (key: string, value: string) => {
-    if (key === 'span_id' || key === 'parent_span_id') return ids.trace_id ? travel('journey', { id: ids.trace_id, sel: value }) : undefined;
+    if (key === 'span_id' || key === 'parent_span_id')
+      return ids.trace_id ? travel('journey', { id: ids.trace_id, sel: value }) : undefined;
     if (key === 'trace_id') return travel('journey', { id: value, sel: props.sel || undefined });
     return travel('journey', { id: value });
   };

@@ -62,8 +62,22 @@ export default function Traces() {
     if (!now || now.cursor === null || busy.peek() || now.spans.length >= KEPT_MAX) return;
     busy.value = true;
     try {
-      const answer = await get('/api/v1/spans', {}, [...asked, ['limit', String(PAGE)], ['order', 'desc'], ['cursor', now.cursor]]);
-      spans.update((b) => (b.cursor === now.cursor ? { ...b, spans: [...b.spans, ...answer.spans], cursor: answer.next_cursor, partial: b.partial || answer.partial } : b));
+      const answer = await get('/api/v1/spans', {}, [
+        ...asked,
+        ['limit', String(PAGE)],
+        ['order', 'desc'],
+        ['cursor', now.cursor],
+      ]);
+      spans.update((b) =>
+        b.cursor === now.cursor
+          ? {
+              ...b,
+              spans: [...b.spans, ...answer.spans],
+              cursor: answer.next_cursor,
+              partial: b.partial || answer.partial,
+            }
+          : b,
+      );
     } catch {
       spans.update((b) => ({ ...b, partial: true }));
     } finally {
@@ -92,7 +106,9 @@ export default function Traces() {
     { keys: 'Enter', label: 'Details', group, run: () => cursor.peek() >= 0 && (open.value = true) },
     { keys: 'v', label: 'Journey of the span', group, run: enter },
     { keys: 'r', label: 'Load again', group, run: load },
-    ...(open.value ? [{ keys: 'Escape', label: 'Close details', group, run: () => ((open.value = false), list.current?.focus()) }] : []),
+    ...(open.value
+      ? [{ keys: 'Escape', label: 'Close details', group, run: () => ((open.value = false), list.current?.focus()) }]
+      : []),
   ]);
   if (value?.first && asked.every(([k]) => k === 'from' || k === 'to')) return <FirstRunBody />;
   const filters = asked.filter(([k]) => k !== 'from' && k !== 'to');
@@ -108,7 +124,11 @@ export default function Traces() {
           Load again
         </Button>
       </div>
-      <FilterBar of="spans" hidden={['status', 'duration_ms_min', ...(phone ? [] : ['client', 'platform', 'lane'])]} placeholder="Words in names, messages and attributes">
+      <FilterBar
+        of="spans"
+        hidden={['status', 'duration_ms_min', ...(phone ? [] : ['client', 'platform', 'lane'])]}
+        placeholder="Words in names, messages and attributes"
+      >
         <Segments
           label="Result"
           name="status"
@@ -139,7 +159,13 @@ export default function Traces() {
               A part of the store did not answer; spans may be missing.
             </Note>
           )}
-          <View of={spans.loaded.value} what="spans" rows={14} onCancel={() => spans.cancel()} onNarrow={{ label: 'Only the last 15 min', run: () => setParams({ from: '-15m', to: undefined }) }}>
+          <View
+            of={spans.loaded.value}
+            what="spans"
+            rows={14}
+            onCancel={() => spans.cancel()}
+            onNarrow={{ label: 'Only the last 15 min', run: () => setParams({ from: '-15m', to: undefined }) }}
+          >
             {({ spans: rows }) =>
               rows.length === 0 ? (
                 <NoSpans filters={filters} />
@@ -233,14 +259,37 @@ function NoSpans({ filters }: { readonly filters: readonly (readonly [string, st
   );
 }
 
-function Row({ span, index, selected, onSelect }: { readonly span: Span; readonly index: number; readonly selected: boolean; readonly onSelect: () => void }) {
+function Row({
+  span,
+  index,
+  selected,
+  onSelect,
+}: {
+  readonly span: Span;
+  readonly index: number;
+  readonly selected: boolean;
+  readonly onSelect: () => void;
+}) {
   return (
     // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/interactive-supports-focus
-    <div role="row" id={`span-${index}`} class={`${css.row} ${selected ? css.selected : ''}`} aria-rowindex={index + 2} aria-selected={selected} onClick={onSelect}>
+    <div
+      role="row"
+      id={`span-${index}`}
+      class={`${css.row} ${selected ? css.selected : ''}`}
+      aria-rowindex={index + 2}
+      aria-selected={selected}
+      onClick={onSelect}
+    >
       <span role="gridcell" class={`mono faint ${css.time}`}>
         {instant(ms(span.ts), zone(), serverNow())}
       </span>
-      <span role="gridcell">{span.status === 'error' ? <Status tone="bad">failed</Status> : <span class="faint">{span.status === 'ok' ? 'ok' : ''}</span>}</span>
+      <span role="gridcell">
+        {span.status === 'error' ? (
+          <Status tone="bad">failed</Status>
+        ) : (
+          <span class="faint">{span.status === 'ok' ? 'ok' : ''}</span>
+        )}
+      </span>
       <span role="gridcell" class="ell dim foreign">
         {oneLine(span.service_name, 60)}
       </span>

@@ -8,7 +8,7 @@ import { buildTree, type Tree, type TreeLog, type TreeTrace } from '../../lib/tr
 
 export const TRACES_MAX = 20;
 const LOGS_PER_TRACE_MAX = 1000;
-const ITEM_PAGES_MAX = 5;
+const ITEM_PAGES_MAX = 2;
 const LOGS_WAIT_MS = 400; // rows are shown without logs when those take longer
 
 type OutlineSpan = TraceOutline['spans'][number];
@@ -64,22 +64,34 @@ export async function loadJourney(
     shown = 'trace_id';
   }
   // What the identifier is else known as is not worth waiting for when the trace is there already.
-  let kinds: readonly KindSummary[] = direct ? [{ kind: 'trace_id', traces: 1, logs: 0, first_ts: '', last_ts: '' }] : (await resolved).kinds;
+  let kinds: readonly KindSummary[] = direct
+    ? [{ kind: 'trace_id', traces: 1, logs: 0, first_ts: '', last_ts: '' }]
+    : (await resolved).kinds;
   if (!direct) {
     if (shown === '') shown = kinds.toSorted((a, b) => b.traces + b.logs - (a.traces + a.logs))[0]?.kind ?? '';
     if (kinds.length === 0 && range.from === '' && range.to === '') return empty(id, kinds);
     const spans: Span[] = [];
+    let skipped: ReadonlySet<string> = new Set(); // traces beyond those shown
     let cursor = '';
     for (let page = 0; page < ITEM_PAGES_MAX; page += 1) {
-      const answer = await get('/api/v1/journeys/{value}', { value: id }, { ...time, kind: shown, limit: 1000, cursor }, abort).catch(missingIsUndefined);
+      const answer = await get(
+        '/api/v1/journeys/{value}',
+        { value: id },
+        { ...time, kind: shown, limit: 1000, cursor },
+        abort,
+      ).catch(missingIsUndefined);
       if (!answer) break;
       if (page === 0) {
         tracesKnown = answer.trace_ids.length;
-        const found = await Promise.all(answer.trace_ids.slice(0, TRACES_MAX).map((t) => outline(t, abort).catch(missingIsUndefined)));
+        skipped = new Set(answer.trace_ids.slice(TRACES_MAX));
+        const found = await Promise.all(
+          answer.trace_ids.slice(0, TRACES_MAX).map((t) => outline(t, abort).catch(missingIsUndefined)),
+        );
         traces = found.filter((t) => t !== undefined);
       }
       partial ||= answer.partial;
       for (const item of answer.items) {
+        if (skipped.has(item.trace_id)) continue;
         if (item.type === 'span') spans.push(item);
         else looseLogs.push(item);
       }
@@ -100,10 +112,19 @@ export async function loadJourney(
 
   const wanted = traces.length > 0 || looseLogs.length > 0 ? traces.map((t) => t.traceId) : [id];
   const fetched = Promise.all(
-    wanted.map((traceId) => get('/api/v1/logs', {}, { trace_id: traceId, order: 'asc', limit: LOGS_PER_TRACE_MAX, from: time.from, to: time.to }, abort)),
+    wanted.map((traceId) =>
+      get(
+        '/api/v1/logs',
+        {},
+        { trace_id: traceId, order: 'asc', limit: LOGS_PER_TRACE_MAX, from: time.from, to: time.to },
+        abort,
+      ),
+    ),
   );
   const assemble = (pages: Awaited<typeof fetched>, pending: boolean): Journey => {
-    const logs = [...looseLogs, ...pages.flatMap((p) => p.logs)].sort((a, b) => (a.ts < b.ts ? -1 : a.ts > b.ts ? 1 : 0));
+    const logs = [...looseLogs, ...pages.flatMap((p) => p.logs)].sort((a, b) =>
+      a.ts < b.ts ? -1 : a.ts > b.ts ? 1 : 0,
+    );
     return {
       id,
       kinds,
@@ -120,7 +141,10 @@ export async function loadJourney(
   };
   // Whatever comes later than the first picture is put into it; never before that picture is there.
   const later = (change: (journey: Journey) => Journey) => setTimeout(() => abort.aborted || onLate(change));
-  const first = await Promise.race([fetched, new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), LOGS_WAIT_MS))]);
+  const first = await Promise.race([
+    fetched,
+    new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), LOGS_WAIT_MS)),
+  ]);
   if (!first) {
     fetched.then(
       (pages) => later((before) => ({ ...assemble(pages, false), kinds: before.kinds })),
@@ -141,7 +165,19 @@ export async function loadJourney(
 }
 
 function empty(id: string, kinds: readonly KindSummary[]): Journey {
-  return { id, kinds, kind: '', traces: [], tracesKnown: 0, logs: [], logsPending: false, more: false, partial: false, tree: buildTree([], []), services: [] };
+  return {
+    id,
+    kinds,
+    kind: '',
+    traces: [],
+    tracesKnown: 0,
+    logs: [],
+    logsPending: false,
+    more: false,
+    partial: false,
+    tree: buildTree([], []),
+    services: [],
+  };
 }
 
 function missingIsUndefined(error: unknown): undefined {
@@ -151,7 +187,9 @@ function missingIsUndefined(error: unknown): undefined {
 
 async function outline(traceId: string, abort: AbortSignal): Promise<TraceView | undefined> {
   const o = await get('/api/v1/traces/{trace_id}/outline', { trace_id: traceId }, {}, abort);
-  return o.spans.length === 0 ? undefined : { traceId: o.trace_id, startMs: preciseMs(o.start_ts), names: o.names, services: o.services, spans: o.spans };
+  return o.spans.length === 0
+    ? undefined
+    : { traceId: o.trace_id, startMs: preciseMs(o.start_ts), names: o.names, services: o.services, spans: o.spans };
 }
 
 const STATUS = { unset: 0, ok: 1, error: 2 } as const;
@@ -210,7 +248,12 @@ function treeOf(traces: readonly TraceView[], logs: readonly Log[]): Tree {
     columns,
     logs.map((log): TreeLog => {
       const trace = traceIndex.get(log.trace_id) ?? -1;
-      return { atMs: preciseMs(log.ts), trace, span: trace < 0 ? -1 : (spanIndex[trace]!.get(log.span_id) ?? -1), error: isError(log.level) };
+      return {
+        atMs: preciseMs(log.ts),
+        trace,
+        span: trace < 0 ? -1 : (spanIndex[trace]!.get(log.span_id) ?? -1),
+        error: isError(log.level),
+      };
     }),
   );
 }
@@ -246,7 +289,10 @@ export function rowOfKey(journey: Journey, key: string): number {
   return -1;
 }
 
-export function spanOf(journey: Journey, row: number): { readonly name: string; readonly service: string; readonly span: OutlineSpan; readonly traceId: string } {
+export function spanOf(
+  journey: Journey,
+  row: number,
+): { readonly name: string; readonly service: string; readonly span: OutlineSpan; readonly traceId: string } {
   const trace = journey.traces[journey.tree.trace[row]!]!;
   const span = trace.spans[journey.tree.item[row]!]!;
   return { name: trace.names[span[2]] ?? '', service: trace.services[span[3]] ?? '', span, traceId: trace.traceId };
@@ -257,10 +303,15 @@ export function logOf(journey: Journey, row: number): Log {
 }
 
 // The span in full. The range narrows the search to the hour it is known to be in.
-export async function loadSpan(traceId: string, spanId: string, atMs: number, tookMs: number, abort: AbortSignal): Promise<Span | undefined> {
+export async function loadSpan(
+  traceId: string,
+  spanId: string,
+  atMs: number,
+  tookMs: number,
+  abort: AbortSignal,
+): Promise<Span | undefined> {
   const from = new Date(Math.floor(atMs) - 1000).toISOString();
   const to = new Date(Math.ceil(atMs + tookMs) + 1000).toISOString();
   const answer = await get('/api/v1/spans', {}, { trace_id: traceId, span_id: spanId, from, to, limit: 1 }, abort);
   return answer.spans[0];
 }
-

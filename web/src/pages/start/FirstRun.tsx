@@ -33,7 +33,8 @@ export function FirstRunBody() {
     <div class={css.page}>
       <h1>Send telemetry</h1>
       <p class="dim">
-        Fettle takes OpenTelemetry as it is: traces, logs and metrics over OTLP. Point a program here; nothing else is needed.
+        Fettle takes OpenTelemetry as it is: traces, logs and metrics over OTLP. Point a program here; nothing else is
+        needed.
       </p>
       <section class={`card ${css.card}`} aria-label="Endpoint">
         <div class={css.endpoint}>
@@ -60,7 +61,9 @@ export function FirstRunBody() {
           </pre>
           <CopyButton text={snippet} what="snippet" />
         </div>
-        {withToken && <p class={`small dim ${css.hint}`}>Put your own token where it says FETTLE_TOKEN; it names the workspace.</p>}
+        {withToken && (
+          <p class={`small dim ${css.hint}`}>Put your own token where it says FETTLE_TOKEN; it names the workspace.</p>
+        )}
       </section>
       <Light />
     </div>
@@ -76,11 +79,18 @@ function Light() {
     const ask = async () => {
       try {
         const { senders } = await get('/api/v1/ingest/balance', {}, {}, abort.signal);
-        const of = (signal: string) => senders.filter((s) => s.signal.startsWith(signal)).reduce((n, s) => n + s.received, 0);
+        const of = (signal: string) =>
+          senders.filter((s) => s.signal.startsWith(signal)).reduce((n, s) => n + s.received, 0);
         const spans = of('trace') + of('span');
         let traceId = '';
         if (spans > 0) traceId = (await get('/api/v1/spans', {}, { limit: 1 }, abort.signal)).spans[0]?.trace_id ?? '';
-        setArrived({ spans, logs: of('log'), points: of('metric') + of('point'), senders: [...new Set(senders.map((s) => s.sender))], traceId });
+        setArrived({
+          spans,
+          logs: of('log'),
+          points: of('metric') + of('point'),
+          senders: [...new Set(senders.map((s) => s.sender))],
+          traceId,
+        });
         setFailed(false);
       } catch {
         if (abort.signal.aborted) return;
@@ -111,7 +121,8 @@ function Light() {
         )}
         {any && (
           <span class="dim num">
-            {plural(arrived.spans, 'span')}, {plural(arrived.logs, 'log')}, {count(arrived.points)} metric points from {plural(arrived.senders.length, 'sender')}
+            {plural(arrived.spans, 'span')}, {plural(arrived.logs, 'log')}, {count(arrived.points)} metric points from{' '}
+            {plural(arrived.senders.length, 'sender')}
           </span>
         )}
         <span class="sp" />

@@ -8,7 +8,8 @@ interface Snippet {
   readonly text: (endpoint: string, withToken: boolean) => string;
 }
 
-const auth = (withToken: boolean) => (withToken ? '\nexport OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20$FETTLE_TOKEN"' : '');
+const auth = (withToken: boolean) =>
+  withToken ? '\nexport OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20$FETTLE_TOKEN"' : '';
 const env = (endpoint: string, withToken: boolean) =>
   `export OTEL_SERVICE_NAME=my-service
 export OTEL_EXPORTER_OTLP_ENDPOINT=${endpoint}
@@ -64,7 +65,7 @@ service:
     value: 'curl',
     label: 'curl',
     text: (endpoint, withToken) => `now=$(date +%s%N)
-curl ${endpoint}/v1/traces -H 'Content-Type: application/json' \\${withToken ? "\n  -H \"Authorization: Bearer $FETTLE_TOKEN\" \\" : ''}
+curl ${endpoint}/v1/traces -H 'Content-Type: application/json' \\${withToken ? '\n  -H "Authorization: Bearer $FETTLE_TOKEN" \\' : ''}
   -d '{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"hello"}}]},
     "scopeSpans":[{"spans":[{"traceId":"'$(openssl rand -hex 16)'","spanId":"'$(openssl rand -hex 8)'",
     "name":"hello","kind":1,"startTimeUnixNano":"'$now'","endTimeUnixNano":"'$((now + 25000000))'"}]}]}]}'`,
