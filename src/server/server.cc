@@ -28,6 +28,7 @@
 #include "server/data_dir.h"
 #include "server/ingest_report.h"
 #include "server/packs.h"
+#include "server/retention_job.h"
 #include "server/store.h"
 #include "telemetry/store_reader.h"
 
@@ -92,13 +93,15 @@ struct Server::Parts {
   Result<void> open_store();
   Result<void> start_ingest();
   Result<void> start_listeners();
-  std::uint64_t refused_requests();
+  http::GateDecision gate_ingest(http::Request& request);
   void stop();
 
   const Config config;
   Clock& clock;
   SystemRng rng;
   metrics::Registry metrics;
+  metrics::Counter& turned_away =
+      metrics.counter("fettle_ingest_turned_away_total", "Requests over HTTP told to come again for want of room.");
   health::Health health{clock, std::string(version())};
 
   // From the configuration.
@@ -122,6 +125,7 @@ struct Server::Parts {
   std::unique_ptr<ingest::Front> front;
   std::unique_ptr<ingest::HttpReceiver> http_receiver;
   std::unique_ptr<ingest::GrpcReceiver> grpc_receiver;
+  std::unique_ptr<RetentionJob> retention;
 
   // The way out.
   std::unique_ptr<IngestReport> report;
@@ -184,14 +188,21 @@ Result<void> Server::Parts::start_ingest() {
   return {};
 }
 
+http::GateDecision Server::Parts::gate_ingest(http::Request& request) {
+  http::GateDecision decision = http_receiver->gate(request);
+  if (decision.refuse != nullptr && (decision.refuse->status == 429 || decision.refuse->status == 503))
+    turned_away.add();
+  return decision;
+}
+
 Result<void> Server::Parts::start_listeners() {
-  report =
-      std::make_unique<IngestReport>(IngestReport::Sources{.balance = balance,
-                                                           .spool = *spool,
-                                                           .clock = clock,
-                                                           .refused_rows = [this] { return writer->refused_rows(); },
-                                                           .dropped_requests = [this] { return refused_requests(); },
-                                                           .engine = [this] { return store->engine_state(); }});
+  report = std::make_unique<IngestReport>(
+      IngestReport::Sources{.balance = balance,
+                            .spool = *spool,
+                            .clock = clock,
+                            .refused_rows = [this] { return writer->refused_rows(); },
+                            .dropped_requests = [this] { return static_cast<std::uint64_t>(turned_away.value()); },
+                            .engine = [this] { return store->engine_state(); }});
   health.add(store_check(*reader, *store));
   health.add(spool_check(*spool));
   health.add(writer_check(*spool, *writer));
@@ -204,7 +215,7 @@ Result<void> Server::Parts::start_listeners() {
                                                  .metrics = metrics,
                                                  .clock = clock},
                                    api_limits(config));
-  const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
+  const http::Gate ingest_gate = [this](http::Request& request) { return gate_ingest(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
     http_receiver->handle(std::move(request), std::move(responder));
   };
@@ -225,14 +236,13 @@ Result<void> Server::Parts::start_listeners() {
   addresses.otlp_grpc = std::move(*otlp_grpc);
   http_server->start();
   health.set_serving(true);
+  RetentionJob::Options retention_options;
+  retention_options.retention = {
+      .hot_window = config.retention.hot, .sample_percent = config.sampling_keep_percent, .days = retention_days(config)};
+  retention = std::make_unique<RetentionJob>(retention_options, store->client(), store->schema(), *spool, clock, metrics);
   return data_dir->write_ports({.http = port_of(addresses.http),
                                 .otlp_http = port_of(addresses.otlp_http),
                                 .otlp_grpc = port_of(addresses.otlp_grpc)});
-}
-
-// Counted by the front, under this name.
-std::uint64_t Server::Parts::refused_requests() {
-  return static_cast<std::uint64_t>(metrics.counter("fettle_ingest_refused_requests_total", "").value());
 }
 
 void Server::Parts::stop() {
@@ -246,6 +256,7 @@ void Server::Parts::stop() {
   if (grpc_receiver != nullptr) grpc = std::jthread([this] { grpc_receiver->stop(kDrainRequests); });
   if (http_server != nullptr) http_server->stop(kDrainRequests);
   if (grpc.joinable()) grpc.join();
+  if (retention != nullptr) retention->stop();
   if (front != nullptr) front->stop();
   if (writer != nullptr) {
     const ingest::Writer::Rest rest = writer->stop(clock.monotonic() + kDrainSpool);

@@ -21,17 +21,6 @@ std::uint32_t days_of(std::chrono::seconds kept) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::days>(kept).count());
 }
 
-telemetry::RetentionDays retention_of(const Config& config) {
-  telemetry::RetentionDays days;
-  // A partition is dropped when its last row is too old, and rows are promoted for some time after the hot window.
-  days.spans_hot = days_of(config.retention.hot) + 2;
-  days.spans_kept = days_of(config.retention.spans);
-  days.logs = days_of(config.retention.logs);
-  days.metrics = days_of(config.retention.metrics);
-  days.llm_calls = days_of(config.retention.llm_calls);
-  return days;
-}
-
 // The user's own ClickHouse as an address with its credentials in it.
 Result<std::string> external_url(const Config::Telemetry& telemetry) {
   std::string url = telemetry.url;
@@ -84,7 +73,24 @@ telemetry::StatementOptions options_until(const std::stop_token& stop) {
   return options;
 }
 
+// The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later.
+telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
+  days.spans_hot += 2;
+  for (std::uint32_t* table : {&days.spans_kept, &days.logs, &days.metrics}) *table += 1;
+  return days;
+}
+
 }  // namespace
+
+telemetry::RetentionDays retention_days(const Config& config) {
+  telemetry::RetentionDays days;
+  days.spans_hot = days_of(config.retention.hot);
+  days.spans_kept = days_of(config.retention.spans);
+  days.logs = days_of(config.retention.logs);
+  days.metrics = days_of(config.retention.metrics);
+  days.llm_calls = days_of(config.retention.llm_calls);
+  return days;
+}
 
 Store::Store(const Config& config, const telemetry::IdentifierCatalogue& catalogue)
     : schema_(catalogue,
@@ -128,7 +134,7 @@ Result<std::unique_ptr<Store>> Store::open(const Config& config, const std::file
   telemetry::Migrator migrator(*store->client_, store->schema_);
   if (auto done = migrator.run(); !done)
     return std::unexpected(std::move(done).error().within("bringing the schema up to date"));
-  if (auto done = migrator.apply_retention(retention_of(config)); !done) {
+  if (auto done = migrator.apply_retention(ttl_days(retention_days(config))); !done) {
     return std::unexpected(std::move(done).error().within("setting retention"));
   }
   if (auto done = migrator.check_filters(); !done) {

@@ -19,6 +19,9 @@
 
 namespace fettle::server {
 
+// How long each table keeps its rows, in whole days.
+telemetry::RetentionDays retention_days(const Config& config);
+
 class Store final : public ingest::Store {
  public:
   // Starts the engine if there is to be one, and brings the schema up to date. Blocks until the store can be used.
