@@ -49,6 +49,9 @@ constexpr Ending kEndings[] = {
     {"authorization", {kAuthorization, false, true}},
     {"cookie", {kCookie, false, true}},
     {"password", {kPassword}},
+    {"passwordconfirmation", {kPassword}},
+    {"passwordconfirm", {kPassword}},
+    {"passwordhash", {kPassword}},
     {"passwd", {kPassword}},
     {"passphrase", {kPassword}},
     {"passcode", {kPassword}},
@@ -74,7 +77,7 @@ constexpr Ending kEndings[] = {
     {"cvv", {kSecret}, true},
     {"cvc", {kSecret}, true},
     {"ssn", {kSecret}, true},
-    {"otp", {kSecret, true}, true},
+    {"otp", {kSecret}, true},
     {"routingnumber", {kBankAccount, false, false, true}},
     {"accountnumber", {kBankAccount, false, false, true}},
     {"accountno", {kBankAccount, false, false, true}},
@@ -106,34 +109,41 @@ constexpr std::array<std::uint64_t, 64> kTails = [] {
   return bits;
 }();
 
+bool ends_caseless(std::string_view text, std::string_view lower) {
+  return text.size() >= lower.size() && std::ranges::equal(text.substr(text.size() - lower.size()), lower,
+                                                           [](char a, char b) { return to_lower(a) == b; });
+}
+
+// "access_tokens" holds some; "input_tokens" is how many.
+bool is_list_of_tokens(std::string_view before) {
+  if (!before.empty() && !is_alnum(before.back())) before.remove_suffix(1);
+  constexpr std::string_view kWords[] = {"access", "refresh", "auth", "api", "bearer", "session", "secret"};
+  return std::ranges::any_of(kWords, [&](std::string_view word) { return ends_caseless(before, word); });
+}
+
+bool has_known_tail(std::string_view text) {
+  std::array<char, 3> last{};
+  std::size_t missing = last.size();
+  for (std::size_t i = text.size(); i > 0 && missing > 0 && text.size() - i < 8; --i) {
+    if (is_alnum(text[i - 1])) last[--missing] = to_lower(text[i - 1]);
+  }
+  if (missing != 0) return false;
+  const std::uint32_t h = tail_hash(last[0], last[1], last[2]);
+  return (kTails[h / 64] >> (h % 64) & 1) != 0;
+}
+
 }  // namespace
 
 std::optional<KeyMeaning> key_meaning(std::string_view key) {
   // "password2" and "password[]" are passwords; "cvc2" is a cvc.
   while (!key.empty() && !is_alnum(key.back())) key.remove_suffix(1);
   while (!key.empty() && is_digit(key.back())) key.remove_suffix(1);
-  bool plural = false;
-  const auto possible = [](std::string_view text) {
-    if (text.size() < 3) return false;
-    char last[3];
-    std::size_t found = 3;
-    for (std::size_t i = text.size(); i > 0 && found > 0 && text.size() - i < 8; --i) {
-      if (is_alnum(text[i - 1])) last[--found] = to_lower(text[i - 1]);
-    }
-    if (found != 0) return false;
-    const std::uint32_t h = tail_hash(last[0], last[1], last[2]);
-    return (kTails[h / 64] >> (h % 64) & 1) != 0;
-  };
-  if (!possible(key)) {
-    if (key.size() < 4 || to_lower(key.back()) != 's' || !possible(key.substr(0, key.size() - 1))) return std::nullopt;
+  // The plural of a secret is a secret ("api_keys"), but "tokens" are counted: they are on every span of a model call.
+  if (key.size() > 3 && to_lower(key.back()) == 's' && to_lower(key[key.size() - 2]) != 's') {
     key.remove_suffix(1);
-    plural = true;
-    // Counts of tokens are on every span of a model call.
-    if (key.size() >= 5 && to_lower(key[key.size() - 5]) == 't' && to_lower(key[key.size() - 2]) == 'e' &&
-        to_lower(key.back()) == 'n') {
-      return std::nullopt;
-    }
+    if (ends_caseless(key, "token") && !is_list_of_tokens(key.substr(0, key.size() - 5))) return std::nullopt;
   }
+  if (!has_known_tail(key)) return std::nullopt;
 
   if (key.size() > kKeyBytesLooked) key.remove_prefix(key.size() - kKeyBytesLooked);
   std::array<char, kKeyBytesLooked> letters{};
@@ -149,7 +159,6 @@ std::optional<KeyMeaning> key_meaning(std::string_view key) {
   for (const Ending& ending : kEndings) {
     if (!text.ends_with(ending.text)) continue;
     if (ending.whole_word && !starts_word[size - ending.text.size()]) continue;
-    if (plural && ending.text == "pass") return std::nullopt;
     if (ending.text == "token") {
       const std::string_view before = text.substr(0, size - ending.text.size());
       if (std::ranges::any_of(kHarmlessTokens, [&](std::string_view word) { return before.ends_with(word); })) {
@@ -193,8 +202,9 @@ bool is_placeholder(std::string_view value) {
 }
 
 bool looks_random(std::string_view value) {
-  if (value.size() < 8) return false;
   const bool digit = std::ranges::any_of(value, is_digit);
+  const bool letter = std::ranges::any_of(value, [](char c) { return is_upper(c) || is_lower(c); });
+  if (value.size() < 8) return value.size() >= 6 && digit && letter;
   bool mixed = false;
   for (std::size_t i = 1; i < value.size(); ++i) mixed |= is_upper(value[i]) && is_lower(value[i - 1]);
   return digit || mixed || value.size() >= 24;

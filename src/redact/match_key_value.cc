@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kKeyBytesMax = 64;
 constexpr std::size_t kElementBytesMax = 512;
+constexpr std::size_t kCookieNameBytesMax = 256;
 constexpr std::size_t kSignatureBytesMin = 16;
 constexpr std::size_t kCodeBytesMin = 8;
 constexpr std::size_t kLoneCodeBytesMin = 20;
@@ -50,7 +51,7 @@ Key key_before(const Text& source, std::size_t sign) {
   const std::string_view last = text.substr(begin, end - begin);
   bool two_words = false;
   if (begin >= 2 && text[begin - 1] == ' ' && key_byte(text[begin - 2]) &&
-      (equals_caseless(last, "key") || equals_caseless(last, "number"))) {
+      (equals_caseless(last, "key") || equals_caseless(last, "number") || equals_caseless(last, "code"))) {
     --begin;
     while (begin > 0 && end - begin < kKeyBytesMax && key_byte(text[begin - 1]) &&
            !after_backslash_escape(text, begin)) {
@@ -71,8 +72,16 @@ bool is_query_key(std::string_view text, std::size_t begin) {
   return begin >= 6 && text.substr(begin - 6, 6) == "\\u0026";
 }
 
-bool opens_element(std::string_view text, std::size_t begin) {
-  return begin > 0 && (text[begin - 1] == '<' || percent_before(text, begin, "<") != kNone);
+// The "<" of the tag whose name ends in the key at `begin`, past a namespace, or kNone.
+std::size_t tag_before(std::string_view text, std::size_t begin) {
+  std::size_t at = begin;
+  if (at > 0 && text[at - 1] == ':') {
+    --at;
+    while (at > 0 && begin - at < kKeyBytesMax && key_byte(text[at - 1])) --at;
+  }
+  if (at > 0 && text[at - 1] == '<') return at - 1;
+  if (at > 1 && text[at - 1] == '/' && text[at - 2] == '<') return at - 2;
+  return percent_before(text, at, "<");
 }
 
 bool next_is_key(std::string_view text) {
@@ -117,6 +126,7 @@ struct Value {
   std::size_t begin = 0;
   std::size_t end = 0;
   bool quoted = false;
+  bool list = false;  // the first of ["…", "…"]
 };
 
 // The value inside quotes of any depth of escaping: "…", \"…\", \\\"…\\\".
@@ -163,12 +173,22 @@ std::size_t skip_scheme(std::string_view text, std::size_t at) {
 }
 
 // The rest of a header's line, or of the quotes around it.
+// Quoted parameters (realm="x") are part of it.
 std::size_t header_end(std::string_view text, std::size_t at) {
-  while (at < text.size() && text[at] != '\n' && text[at] != '\r' && text[at] != '\0' && !is_quote(text[at]) &&
-         !(text[at] == '\\' && at + 1 < text.size() && std::string_view("nr\"'").find(text[at + 1]) != kNone)) {
-    ++at;
+  while (at < text.size() && text[at] != '\n' && text[at] != '\r' && text[at] != '\0') {
+    const std::size_t slashes = run_end(text, at, [](char c) { return c == '\\'; }) - at;
+    const char c = at + slashes < text.size() ? text[at + slashes] : '\0';
+    if (slashes != 0 && (c == 'n' || c == 'r')) return at;
+    if (!is_quote(c)) {
+      at += slashes + 1;
+      continue;
+    }
+    if (at == 0 || text[at - 1] != '=') return at;
+    const std::size_t close = text.find(text.substr(at, slashes + 1), at + slashes + 1);
+    if (close == kNone) return at;
+    at = close + slashes + 1;
   }
-  return at;
+  return std::min(at, text.size());
 }
 
 Value bare_value(const Text& source, std::size_t begin, std::size_t escape_length) {
@@ -197,13 +217,15 @@ Value value_after(const Text& source, std::size_t at, std::size_t escape_length,
   if (escape_length != 0) {
     while (percent_at(text, at, " ") == escape_length) at += escape_length;
   }
-  // One-element lists, as header attributes are: ["Bearer …"].
-  if (at + 1 < text.size() && text[at] == '[' && source.mask_end(at) == 0 &&
-      (is_quote(text[at + 1]) || text[at + 1] == '\\'))
-    ++at;
+  // Lists, as header attributes are: ["Bearer …"].
+  const bool list = at + 1 < text.size() && text[at] == '[' && source.mask_end(at) == 0 &&
+                    (is_quote(text[at + 1]) || text[at + 1] == '\\');
+  if (list) ++at;
   const std::size_t backslashes = run_end(text, at, [](char c) { return c == '\\'; }) - at;
   if (at + backslashes < text.size() && is_quote(text[at + backslashes])) {
-    return quoted_value(source, at + backslashes + 1, text[at + backslashes], backslashes);
+    Value value = quoted_value(source, at + backslashes + 1, text[at + backslashes], backslashes);
+    value.list = list;
+    return value;
   }
   if (escape_length != 0) {
     std::size_t quote = at;
@@ -216,7 +238,11 @@ Value value_after(const Text& source, std::size_t at, std::size_t escape_length,
       return encoded_quoted_value(text, quote + escape_length, text.substr(quote, escape_length), escapes);
     }
   }
-  if (meaning.rule == kCookie) return {at, header_end(text, at), true};
+  if (meaning.rule == kCookie) {
+    // "cookies": 3 is a count. Looked for nearby, or many keys in a long line would each read all of it.
+    const std::string_view near = text.substr(at, kCookieNameBytesMax);
+    if (near.substr(0, near.find('\n')).contains('=')) return {at, header_end(text, at), true};
+  }
   if (meaning.rule == kAuthorization) {
     if (starts_caseless(text.substr(at), "digest ") || starts_caseless(text.substr(at), "aws4-")) {
       return {at, header_end(text, at), true};
@@ -227,11 +253,32 @@ Value value_after(const Text& source, std::size_t at, std::size_t escape_length,
   return bare_value(source, at, escape_length);
 }
 
-// What <password> holds, up to the element's end.
-Value element_value(std::string_view text, std::size_t begin, std::size_t escape_length) {
-  const std::size_t length = text.substr(begin, kElementBytesMax).find(escape_length == 0 ? "</" : "%3C");
-  if (length == kNone) return {begin, begin, true};
-  return {begin, begin + length, true};
+// The element of a list after `value`, or an empty value.
+Value next_in_list(const Text& source, Value value) {
+  const std::string_view text = source.bytes;
+  std::size_t at = run_end(text, value.end, [](char c) { return c == '\\'; });
+  if (at >= text.size() || !is_quote(text[at])) return {};
+  at = run_end(text, at + 1, is_space);
+  if (at >= text.size() || text[at] != ',') return {};
+  at = run_end(text, at + 1, is_space);
+  const std::size_t backslashes = run_end(text, at, [](char c) { return c == '\\'; }) - at;
+  if (at + backslashes >= text.size() || !is_quote(text[at + backslashes])) return {};
+  Value next = quoted_value(source, at + backslashes + 1, text[at + backslashes], backslashes);
+  next.list = true;
+  return next;
+}
+
+// What stands before </password>, whatever attributes <password …> has; percent-encoded, what stands behind it.
+Value element_value(std::string_view text, std::size_t name, std::size_t behind, std::size_t escape_length) {
+  if (escape_length != 0) {
+    const std::size_t length = text.substr(behind, kElementBytesMax).find("%3C");
+    return length == kNone ? Value{} : Value{behind, behind + length, true};
+  }
+  const std::size_t tag = tag_before(text, name);
+  if (!text.substr(tag).starts_with("</")) return {};
+  const std::size_t floor = tag > kElementBytesMax ? tag - kElementBytesMax : 0;
+  const std::size_t open = text.substr(floor, tag - floor).rfind('>');
+  return open == kNone ? Value{} : Value{floor + open + 1, tag, true};
 }
 
 // What remains of a value without the masks in it.
@@ -259,7 +306,8 @@ struct Sign {
   std::size_t escape_length = 0;  // of one percent escape where the text is percent-encoded
   bool prose = false;             // ": " as in a sentence
   bool flag = false;              // the blank behind --password
-  bool element = false;           // the end of <password>
+  bool element = false;           // the end of <password> or </password>
+  bool pair = false;              // the comma in "cookie", "a=b", as Node lists raw headers
 };
 
 Sign sign_at(std::string_view text, std::size_t i) {
@@ -267,6 +315,7 @@ Sign sign_at(std::string_view text, std::size_t i) {
   switch (text[i]) {
     case '=': return {.length = next == '>' || next == '=' ? std::size_t{2} : std::size_t{1}};
     case ':': return {.length = next == '=' ? std::size_t{2} : std::size_t{1}, .prose = is_blank(next)};
+    case ',': return {.length = is_quote(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .pair = true};
     case ' ': return {.length = key_byte(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .flag = true};
     case '>': return {.length = key_byte(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .element = true};
     case '%': {
@@ -347,22 +396,31 @@ void match_key_value(const Text& source, std::vector<MaskSpan>& spans) {
     if (key.begin == key.end) continue;
     const std::string_view name = text.substr(key.begin, key.end - key.begin);
     if (sign.flag && !name.starts_with("--")) continue;
-    if (sign.element && (key.end != i || !opens_element(text, key.begin))) continue;
+    // scheme://token:password@host is user and password.
+    if (text[i] == ':' && key.begin >= 3 && text.substr(key.begin - 3, 3) == "://" && !sign.prose) continue;
+    if (sign.element && (key.end != i || tag_before(text, key.begin) == kNone)) continue;
     auto meaning = key_meaning(name);
     if (!meaning) meaning = meaning_in_place(text, key, oauth);
     if (!meaning) continue;
     meaning->weak |= key.two_words;
 
-    const Value value = sign.element ? element_value(text, i + sign.length, sign.escape_length)
-                                     : value_after(source, i + sign.length, sign.escape_length, *meaning);
-    if (value.begin >= value.end || only_masks(source, value)) continue;
-    const std::string_view found = text.substr(value.begin, value.end - value.begin);
-    // An object or list: its own keys are looked at on their own.
-    if (!value.quoted && (found[0] == '{' || (found[0] == '[' && source.mask_end(value.begin) == 0))) continue;
-    if (meaning->header && scheme_and_masks(source, value)) continue;
-    if (!is_secret_value(name, *meaning, sign, value.quoted, found, oauth)) continue;
-    add(spans, value.begin, value.end, meaning->rule);
-    i = std::max(i, value.end - 1);
+    if (sign.pair && !meaning->header) continue;
+    Value value = sign.element ? element_value(text, key.begin, i + sign.length, sign.escape_length)
+                               : value_after(source, i + sign.length, sign.escape_length, *meaning);
+    // In a list of names ("cookie","accept") the next is another name.
+    if (sign.pair &&
+        (!value.quoted || text.substr(value.begin, value.end - value.begin).find_first_of("= ") == kNone)) {
+      continue;
+    }
+    for (; value.begin < value.end; value = value.list ? next_in_list(source, value) : Value{}) {
+      const std::string_view found = text.substr(value.begin, value.end - value.begin);
+      if (only_masks(source, value) || (meaning->header && scheme_and_masks(source, value))) continue;
+      // An object or list: its own keys are looked at on their own.
+      if (!value.quoted && (found[0] == '{' || (found[0] == '[' && source.mask_end(value.begin) == 0))) continue;
+      if (!is_secret_value(name, *meaning, sign, value.quoted, found, oauth)) continue;
+      add(spans, value.begin, value.end, meaning->rule);
+      i = std::max(i, value.end - 1);
+    }
   }
 }
 

@@ -8,6 +8,8 @@
 namespace fettle::redact {
 namespace {
 
+constexpr std::size_t kStatementBytesMax = 512;
+
 bool token_byte(char c) { return in_alphabet(Alphabet::kWord, c); }
 
 // Where the credential after the scheme word ending at `at` begins, or kNone.
@@ -222,6 +224,49 @@ void match_basic(std::string_view text, std::vector<MaskSpan>& spans) {
     if (begin == kNone) continue;
     const std::size_t end = run_end(text, begin, accepts);
     if (is_basic_credential(text.substr(begin, end - begin))) add(spans, begin, end, kBasicAuth);
+  }
+}
+
+void match_statement(const Text& source, std::vector<MaskSpan>& spans) {
+  const std::string_view text = source.bytes;
+  constexpr std::string_view kHeads[] = {"identified by", "password"};
+  for (const std::string_view head : kHeads) {
+    for (std::size_t at = find_caseless(text, head, 0); at != kNone; at = find_caseless(text, head, at + 1)) {
+      std::size_t begin = run_end(text, at + head.size(), is_blank);
+      if (begin == at + head.size()) continue;
+      // SET PASSWORD FOR 'bob'@'host' = '…'
+      if (starts_caseless(text.substr(begin), "for ")) {
+        const std::size_t equals = text.substr(0, begin + kStatementBytesMax).find('=', begin);
+        if (equals == kNone) continue;
+        begin = run_end(text, equals + 1, is_blank);
+      }
+      const std::size_t slashes = run_end(text, begin, [](char c) { return c == '\\'; }) - begin;
+      if (begin + slashes >= text.size() || text[begin + slashes] != '\'') continue;
+      const std::string_view quote = text.substr(begin, slashes + 1);
+      begin += quote.size();
+      const std::size_t end = std::min(text.find(quote, begin), text.size());
+      if (begin == end || source.masked(begin, end) || is_placeholder(text.substr(begin, end - begin))) continue;
+      add(spans, begin, end, kPassword);
+      at = end - 1;
+    }
+  }
+}
+
+void match_curl(const Text& source, std::vector<MaskSpan>& spans) {
+  const std::string_view text = source.bytes;
+  constexpr std::string_view kFlags[] = {" -u", " -U", " --user", " --proxy-user"};
+  for (const std::string_view flag : kFlags) {
+    for (std::size_t at = text.find(flag); at != kNone; at = text.find(flag, at + 1)) {
+      std::size_t begin = at + flag.size();
+      if (begin >= text.size() || (text[begin] != ' ' && text[begin] != '=')) continue;
+      begin = run_end(text, begin + 1, [](char c) { return c == ' ' || c == '\\' || is_quote(c); });
+      const std::size_t end =
+          run_end(text, begin, [](char c) { return !is_space(c) && !is_quote(c) && c != '\\' && c != '\0'; });
+      const std::size_t colon = text.substr(0, end).find(':', begin);
+      if (colon == kNone || colon + 1 >= end || source.masked(colon + 1, end)) continue;
+      if (is_placeholder(text.substr(colon + 1, end - colon - 1))) continue;
+      add(spans, colon + 1, end, kBasicAuth);
+    }
   }
 }
 

@@ -34,6 +34,8 @@ void match(std::uint16_t detector, const Text& text, std::vector<MaskSpan>& span
     case kDetectAzureClientSecret: return match_azure_client_secret(text.bytes, spans);
     case kDetectCard: return match_card(text.bytes, spans);
     case kDetectIban: return match_iban(text.bytes, spans);
+    case kDetectStatement: return match_statement(text, spans);
+    case kDetectCurl: return match_curl(text, spans);
     case kDetectDiscord: return match_discord(text.bytes, spans);
     default: return match_token_format(token_formats()[detector - kFirstTokenFormat], text.bytes, spans);
   }

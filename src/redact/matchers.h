@@ -48,7 +48,9 @@ void match_azure_client_secret(std::string_view text, std::vector<MaskSpan>& spa
 void match_private_key(std::string_view text, std::vector<MaskSpan>& spans);
 void match_bearer(std::string_view text, std::vector<MaskSpan>& spans);
 void match_basic(std::string_view text, std::vector<MaskSpan>& spans);
-void match_at(const Text& text, std::vector<MaskSpan>& spans);  // e-mail addresses, passwords in URLs
+void match_statement(const Text& text, std::vector<MaskSpan>& spans);  // IDENTIFIED BY '…', PASSWORD '…'
+void match_curl(const Text& text, std::vector<MaskSpan>& spans);       // curl -u user:password
+void match_at(const Text& text, std::vector<MaskSpan>& spans);         // e-mail addresses, passwords in URLs
 void match_card(std::string_view text, std::vector<MaskSpan>& spans);
 void match_iban(std::string_view text, std::vector<MaskSpan>& spans);
 void match_key_value(const Text& text, std::vector<MaskSpan>& spans);

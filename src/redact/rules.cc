@@ -126,11 +126,12 @@ constexpr TokenFormat kTokenFormats[] = {
 
 // A key's end, what may close it (quotes at any depth of escaping, brackets, both also percent-encoded), and the sign
 // that gives it a value. keys.cc decides what is a secret key; every ending it knows must be here.
-#define FETTLE_KEY_TAIL "(?:[\\\\\"'`\\])]|%(?:25)*(?:22|27|5[cd])){0,8}[ \\t]{0,8}(?:[:=>]|%(?:25)*3[ade])"
+#define FETTLE_KEY_TAIL "[0-9]{0,2}(?:[\\\\\"'`\\])]|%(?:25)*(?:22|27|5[cd])){0,8}[ \\t]{0,8}(?:[:=>,]|%(?:25)*3[ade])"
 
 constexpr Prefilter kPrefilters[] = {
     {kDetectKeyValue,
-     "(?:pass|pass[_. -]?(?:word|wd|phrase|code)s?|pwd|secrets?|tokens?|authorization|cookies?|credentials?|"
+     "(?:pass|pass[_. -]?(?:word(?:[_. "
+     "-]?(?:confirm|confirmation|hash))?|wd|phrase|code)s?|pwd|secrets?|tokens?|authorization|cookies?|credentials?|"
      "(?:api|secret|access|private|signing|encryption|master|account|auth|shared|subscription|functions|storage|"
      "service|role|session|ssh|webhook)[_. -]?keys?|jwt|cvv2?|cvc2?|ssn|otp|assertion|saml[_. -]?response|"
      "(?:routing|account|bank|card)[_. -]?(?:number|no|account)|sort[_. -]?code)" FETTLE_KEY_TAIL,
@@ -140,6 +141,10 @@ constexpr Prefilter kPrefilters[] = {
     {kDetectKeyValue, "x-(?:amz|goog)-signature(?:=|%(?:25)*3d)", true},
     {kDetectKeyValue, "authorization_code", true},
     {kDetectKeyValue, "--[a-z0-9-]{0,32}(?:password|passwd|token|secret|key)(?: |%(?:25)*20)", true},
+    {kDetectStatement, "identified[ ]{1,4}by[ ]{1,4}", true},
+    {kDetectStatement, "password[ ]{1,4}\\\\{0,3}'", true},
+    {kDetectStatement, "password[ ]{1,4}for[ ]", true},
+    {kDetectCurl, "curl [^\\x00]{0,256}(?:-u|-U|--user|--proxy-user)[ =]"},
     {kDetectBearer, "bearer(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectBasic, "basic(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectJwt, "eyJ[A-Za-z0-9_-]{8}[A-Za-z0-9_-]*\\.[A-Za-z0-9_-]{8}"},

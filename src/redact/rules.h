@@ -96,6 +96,8 @@ enum Detector : std::uint16_t {
   kDetectCard,
   kDetectIban,
   kDetectDiscord,
+  kDetectStatement,
+  kDetectCurl,
   kFirstTokenFormat,
 };
 
