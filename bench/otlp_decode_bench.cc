@@ -39,13 +39,13 @@ class Generator {
         span.add_fixed64(7, start);
         span.add_fixed64(8, start + 5'000'000 + below(900'000'000));
         attributes(span, 9, failed);
-        {
-          protozero::pbf_writer status(span, 15);
-          if (failed) {
-            status.add_string(2, "upstream returned 503");
-            status.add_enum(3, 2);
-          }
+        std::string status;
+        if (failed) {
+          protozero::pbf_writer content(status);
+          content.add_string(2, "upstream returned 503");
+          content.add_enum(3, 2);
         }
+        span.add_message(15, status);  // SDKs send an empty one too
         span.add_fixed32(16, 0x101);
       }
     });

@@ -293,6 +293,9 @@ void decodes_to_itself(const Request& request) {
   RC_ASSERT(decoded.rejections.first_reason == "");
   RC_ASSERT(decoded.duplicate_attributes == 0);
   RC_ASSERT(items_of(decoded) == items_of(request));
+  RC_ASSERT(decoded.attributes.size() == request.attributes.size());
+  RC_ASSERT(decoded.values.size() == request.values.size());
+  RC_ASSERT(decoded.entity_refs.size() == request.entity_refs.size());
   RC_ASSERT(to_protobuf(decoded) == bytes);
 }
 

@@ -8,11 +8,29 @@
 
 namespace fettle::otlp::testing {
 
+// A message inside another one. protozero's own leaves out one that is empty, but an empty value in an array, an empty
+// event or an empty array is not the same as none.
+struct NestedBytes {
+  std::string bytes;
+};
+class Nested : private NestedBytes, public protozero::pbf_writer {
+ public:
+  Nested(protozero::pbf_writer& parent, protozero::pbf_tag_type field)
+      : protozero::pbf_writer(NestedBytes::bytes), parent_(parent), field_(field) {}
+  Nested(const Nested&) = delete;
+  Nested& operator=(const Nested&) = delete;
+  ~Nested() { parent_.add_message(field_, NestedBytes::bytes); }
+
+ private:
+  protozero::pbf_writer& parent_;
+  protozero::pbf_tag_type field_;
+};
+
 class ProtobufWriter {
  public:
   std::string write(const Traces& request) {
     return envelope(request, request.spans, [&](protozero::pbf_writer& items, const Span& span) {
-      protozero::pbf_writer out(items, 2);
+      Nested out(items, 2);
       text(out, 1, span.trace_id);
       text(out, 2, span.span_id);
       text(out, 3, span.trace_state);
@@ -25,7 +43,7 @@ class ProtobufWriter {
       out.add_uint32(10, span.dropped_attributes_count);
       for (std::uint32_t i = 0; i != span.events.count; ++i) {
         const Event& event = request.events[span.events.first + i];
-        protozero::pbf_writer child(out, 11);
+        Nested child(out, 11);
         child.add_fixed64(1, unsigned_of(event.time));
         text(child, 2, event.name);
         attributes(child, 3, request, event.attributes);
@@ -34,7 +52,7 @@ class ProtobufWriter {
       out.add_uint32(12, span.dropped_events_count);
       for (std::uint32_t i = 0; i != span.links.count; ++i) {
         const Link& link = request.links[span.links.first + i];
-        protozero::pbf_writer child(out, 13);
+        Nested child(out, 13);
         text(child, 1, link.trace_id);
         text(child, 2, link.span_id);
         text(child, 3, link.trace_state);
@@ -44,7 +62,7 @@ class ProtobufWriter {
       }
       out.add_uint32(14, span.dropped_links_count);
       {
-        protozero::pbf_writer status(out, 15);
+        Nested status(out, 15);
         text(status, 2, span.status_message);
         status.add_int32(3, span.status_code);
       }
@@ -54,7 +72,7 @@ class ProtobufWriter {
 
   std::string write(const Logs& request) {
     return envelope(request, request.records, [&](protozero::pbf_writer& items, const LogRecord& record) {
-      protozero::pbf_writer out(items, 2);
+      Nested out(items, 2);
       out.add_fixed64(1, unsigned_of(record.time));
       out.add_int32(2, record.severity_number);
       text(out, 3, record.severity_text);
@@ -72,12 +90,12 @@ class ProtobufWriter {
   std::string write(const Metrics& request) {
     return envelope(request, request.metrics, [&](protozero::pbf_writer& items, const Metric& metric) {
       const auto index = static_cast<std::uint32_t>(&metric - request.metrics.data());
-      protozero::pbf_writer out(items, 2);
+      Nested out(items, 2);
       text(out, 1, metric.name);
       text(out, 2, metric.description);
       text(out, 3, metric.unit);
       {
-        protozero::pbf_writer data(out, data_field(metric.type));
+        Nested data(out, data_field(metric.type));
         switch (metric.type) {
           case MetricType::kGauge:
           case MetricType::kSum:
@@ -118,10 +136,10 @@ class ProtobufWriter {
     Writer out(bytes);
     for (std::size_t i = 0; i < items.size();) {
       const std::uint32_t resource = items[i].resource;
-      Writer resource_items(out, 1);
+      Nested resource_items(out, 1);
       {
         const Resource& content = request.resources[resource];
-        Writer child(resource_items, 1);
+        Nested child(resource_items, 1);
         attributes(child, 1, request, content.attributes);
         child.add_uint32(2, content.dropped_attributes_count);
         for (std::uint32_t k = 0; k != content.entity_refs.count; ++k) {
@@ -131,10 +149,10 @@ class ProtobufWriter {
       text(resource_items, 3, request.resources[resource].schema_url);
       while (i < items.size() && items[i].resource == resource) {
         const std::uint32_t scope = items[i].scope;
-        Writer scope_items(resource_items, 2);
+        Nested scope_items(resource_items, 2);
         {
           const Scope& content = request.scopes[scope];
-          Writer child(scope_items, 1);
+          Nested child(scope_items, 1);
           text(child, 1, content.name);
           text(child, 2, content.version);
           attributes(child, 3, request, content.attributes);
@@ -150,7 +168,7 @@ class ProtobufWriter {
   }
 
   static void entity_ref(Writer& out, const Common& request, const EntityRef& entity) {
-    Writer child(out, 3);
+    Nested child(out, 3);
     text(child, 1, entity.schema_url);
     text(child, 2, entity.type);
     for (std::uint32_t i = 0; i != entity.id_keys.count; ++i) {
@@ -162,7 +180,7 @@ class ProtobufWriter {
   }
 
   static void number_point(Writer& data, const Metrics& request, const NumberPoint& point) {
-    Writer out(data, 1);
+    Nested out(data, 1);
     common(out, request, point, 7, 8);
     if ((point.flags & kFlagNoRecordedValue) == 0) {
       if (point.is_int) {
@@ -175,7 +193,7 @@ class ProtobufWriter {
   }
 
   static void histogram_point(Writer& data, const Metrics& request, const HistogramPoint& point) {
-    Writer out(data, 1);
+    Nested out(data, 1);
     common(out, request, point, 9, 10);
     out.add_fixed64(4, point.count);
     statistics(out, point, 11, 12);
@@ -187,7 +205,7 @@ class ProtobufWriter {
   }
 
   static void exponential_point(Writer& data, const Metrics& request, const ExponentialHistogramPoint& point) {
-    Writer out(data, 1);
+    Nested out(data, 1);
     common(out, request, point, 1, 10);
     out.add_fixed64(4, point.count);
     statistics(out, point, 12, 13);
@@ -200,19 +218,19 @@ class ProtobufWriter {
   }
 
   static void buckets(Writer& out, Field field, const Metrics& request, std::int32_t offset, Range counts) {
-    Writer child(out, field);
+    Nested child(out, field);
     child.add_sint32(1, offset);
     const auto first = request.integers.begin() + counts.first;
     child.add_packed_uint64(2, first, first + counts.count);
   }
 
   static void summary_point(Writer& data, const Metrics& request, const SummaryPoint& point) {
-    Writer out(data, 1);
+    Nested out(data, 1);
     common(out, request, point, 7, 8);
     out.add_fixed64(4, point.count);
     out.add_double(5, point.sum);
     for (std::uint32_t i = 0; i != point.quantiles.count; i += 2) {
-      Writer pair(out, 6);
+      Nested pair(out, 6);
       pair.add_double(1, request.doubles[point.quantiles.first + i]);
       pair.add_double(2, request.doubles[point.quantiles.first + i + 1]);
     }
@@ -236,7 +254,7 @@ class ProtobufWriter {
   static void exemplars(Writer& out, Field field, const Metrics& request, Range range) {
     for (std::uint32_t i = 0; i != range.count; ++i) {
       const Exemplar& exemplar = request.exemplars[range.first + i];
-      Writer child(out, field);
+      Nested child(out, field);
       child.add_fixed64(2, unsigned_of(exemplar.time));
       child.add_double(3, exemplar.value);
       text(child, 4, exemplar.span_id);
@@ -248,14 +266,14 @@ class ProtobufWriter {
   static void attributes(Writer& out, Field field, const Common& request, Range range) {
     for (std::uint32_t i = 0; i != range.count; ++i) {
       const Attribute& attribute = request.attributes[range.first + i];
-      Writer pair(out, field);
+      Nested pair(out, field);
       text(pair, 1, attribute.key);
       any_value(pair, 2, request, attribute.value);
     }
   }
 
   static void any_value(Writer& out, Field field, const Common& request, const Value& value) {
-    Writer any(out, field);
+    Nested any(out, field);
     switch (value.type) {
       case ValueType::kEmpty: break;
       case ValueType::kString: any.add_string(1, value.data, value.size); break;
@@ -264,14 +282,14 @@ class ProtobufWriter {
       case ValueType::kDouble: any.add_double(4, value.number); break;
       case ValueType::kBytes: any.add_bytes(7, value.data, value.size); break;
       case ValueType::kArray: {
-        Writer list(any, 5);
+        Nested list(any, 5);
         for (std::uint32_t i = 0; i != value.size; ++i) {
           any_value(list, 1, request, request.values[value.children().first + i]);
         }
         break;
       }
       case ValueType::kMap: {
-        Writer list(any, 6);
+        Nested list(any, 6);
         attributes(list, 1, request, value.children());
         break;
       }
