@@ -72,9 +72,9 @@ struct SegmentScan {
 struct SegmentExpectation {
   std::uint32_t writer = 0;
   std::uint32_t number = 0;
-  std::optional<std::uint64_t> end;             // nothing beyond it counts; anything missing before it was acknowledged
-  std::optional<std::uint64_t> first_sequence;  // where the header does not say it
-  std::optional<std::uint64_t> next_sequence;   // of the first record after this segment
+  std::optional<std::uint64_t> end = {};  // nothing beyond it counts; anything missing before it was acknowledged
+  std::optional<std::uint64_t> first_sequence = {};  // where the header does not say it
+  std::optional<std::uint64_t> next_sequence = {};   // of the first record after this segment
 };
 // Reads whatever is intact and names the rest.
 SegmentScan scan_segment(std::string_view bytes, const SegmentExpectation& expected);

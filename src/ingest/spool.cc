@@ -139,7 +139,8 @@ struct Spool::Impl {
   Result<void> start(Rng& rng);
   Result<std::uint32_t> find_writer(const std::optional<Checkpoint>& checkpoint,
                                     const std::vector<std::uint32_t>& numbers, Rng& rng);
-  Result<void> recover(const std::optional<Checkpoint>& checkpoint, const std::vector<std::uint32_t>& numbers);
+  Result<void> recover(const std::optional<Checkpoint>& checkpoint, const std::vector<std::uint32_t>& numbers)
+      FETTLE_REQUIRES(confirm_mutex);
 
   // The appender, with `writing` set.
   void run_appender();
