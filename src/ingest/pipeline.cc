@@ -235,8 +235,8 @@ struct Pipeline::Impl {
     return accepted;
   }
 
-  // Logs that carry their trace's ids as attributes (legacy formats, structured loggers) are joined to their trace, and
-  // what the record says in its own fields is not stored a second time.
+  // Logs that carry their trace's ids or their event's name as attributes (legacy formats, structured loggers) are read as
+  // if these stood in the record's own fields, and what the record says in its own fields is not stored a second time.
   void adopt_trace_ids(otlp::Logs& request) {
     for (otlp::LogRecord& record : request.records) {
       std::uint32_t kept = record.attributes.first;
@@ -253,6 +253,10 @@ struct Pipeline::Impl {
   static bool adopt(otlp::Logs& request, otlp::LogRecord& record, const otlp::Attribute& attribute) {
     if (attribute.value.type != otlp::ValueType::kString) return attribute.key == "trace_flags" && !record.trace_id.empty();
     const std::string_view text = attribute.value.text();
+    if (attribute.key == "event_name") {
+      if (record.event_name.empty()) record.event_name = text;
+      return record.event_name == text;
+    }
     if (attribute.key == "trace_id" || attribute.key == "traceId") {
       std::string raw = parse_trace_id(text);
       if (!record.trace_id.empty()) return raw == record.trace_id;
