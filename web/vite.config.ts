@@ -58,5 +58,5 @@ export default defineConfig({
   },
   css: { modules: { generateScopedName: '[name]_[local]_[hash:base64:4]' } },
   server: { proxy: { '/api': process.env.FETTLE_URL ?? 'http://127.0.0.1:7070' } },
-  test: { include: ['test/unit/**/*.test.ts'], environment: 'node' },
+  test: { include: ['test/unit/**/*.test.ts'], environment: 'node', css: true },
 });

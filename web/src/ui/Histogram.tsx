@@ -71,14 +71,12 @@ export function Histogram(props: {
         series: [
           {},
           // The tallest first, so that each lower sum is drawn over it.
-          ...series
-            .toReversed()
-            .map((s) => ({
-              paths: bars,
-              fill: token(s.token) + (s.faded ? '99' : ''),
-              width: 0,
-              points: { show: false },
-            })),
+          ...series.toReversed().map((s) => ({
+            paths: bars,
+            fill: token(s.token) + (s.faded ? '99' : ''),
+            width: 0,
+            points: { show: false },
+          })),
         ],
         hooks: {
           setSelect: [

@@ -69,6 +69,7 @@ export async function onPage(path, options, run) {
   });
   await opened.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: base });
   opened.setDefaultTimeout(15_000);
+  opened.setDefaultNavigationTimeout(60_000);
   const page = await opened.newPage();
   const complaints = [];
   page.on('console', (m) => ['error', 'warning'].includes(m.type()) && complaints.push(`${m.type()}: ${m.text()}`));
