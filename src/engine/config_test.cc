@@ -11,9 +11,9 @@ using ::testing::Not;
 
 constexpr std::uint64_t kMebibyte = 1024 * 1024;
 
-TEST(ServerConfig, StatementsGetHalfOfTheMemory) {
+TEST(ServerConfig, StatementsGetTwoThirdsOfTheMemory) {
   EXPECT_THAT(server_config({.memory_bytes = 768 * kMebibyte, .cores = 2}, "/u.xml"),
-              HasSubstr("<max_server_memory_usage>402653184</max_server_memory_usage>"));
+              HasSubstr("<max_server_memory_usage>523449095</max_server_memory_usage>"));
 }
 
 TEST(ServerConfig, AcknowledgedPartsAreOnDisk) {

@@ -44,6 +44,7 @@ struct SupervisorOptions {
   std::chrono::milliseconds start_time_max{20'000};
   std::chrono::milliseconds health_interval{5'000};
   std::chrono::milliseconds health_time_max{5'000};
+  std::chrono::milliseconds purge_interval{30'000};  // at most this often is freed memory given back to the system
   std::chrono::milliseconds backoff_min{100};
   std::chrono::milliseconds backoff_max{10'000};
 };
