@@ -454,7 +454,8 @@ void Writer::Impl::set_aside(const Job& job, BlockPlace place, const telemetry::
                                     name_of(job.table), job.day, block.rows);
   append_json_string(content, refusal.message());
   content += "}\n";
-  for (std::string_view piece : telemetry::NativeFrame(block, job.segment->sealed.ingest_id).pieces()) content += piece;
+  const telemetry::NativeFrame frame(block, job.segment->sealed.ingest_id);
+  for (std::string_view piece : frame.pieces()) content += piece;
   {
     MutexLock lock(mutex);
     refused_rows += block.rows;
