@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { axe, base, journey, logs, onPage, row, useBrowser } from './harness.mjs';
-import { seed } from './seed.mjs';
+import { seed, sendLine } from './seed.mjs';
 
 useBrowser();
 let known;
@@ -50,7 +50,7 @@ test('LogsAreSearchedAndLeadToTheirJourney', async () => {
     await page.getByRole('img', { name: /lines?: / }).waitFor();
     await page.keyboard.press('j');
     await page.keyboard.press('Enter');
-    await page.getByRole('complementary', { name: 'Log line' }).getByText('request_id').waitFor();
+    await page.getByRole('complementary', { name: 'Log line' }).getByText('request_id').first().waitFor();
     await page.keyboard.press('v');
     await page.waitForURL(new RegExp(`journey\\?.*id=${known.traceId}`));
     await page.locator('[role=treegrid]').waitFor();
@@ -91,4 +91,14 @@ test('AxeFindsNothingOnRealRows', async () => {
       });
     }
   }
+});
+
+test('ALineThatArrivesAppearsByItself', async () => {
+  await onPage(logs(), {}, async (page) => {
+    await page.getByRole('button', { name: 'Following' }).waitFor();
+    const line = `${known.word} tail ${Date.now()}`;
+    await sendLine(base, line);
+    await page.locator('[role=grid] [role=row]').filter({ hasText: line }).waitFor();
+    assert.equal(await page.locator('[role=grid] [role=row]').filter({ hasText: line }).count(), 1);
+  });
 });

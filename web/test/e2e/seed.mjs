@@ -134,3 +134,13 @@ export async function seed(base) {
   }
   throw new Error('what was sent did not become readable');
 }
+
+// One log line, now.
+export async function sendLine(base, body) {
+  const [path, line] = process.env.BASE_URL
+    ? ['/api/v1/ingest/logs', { level: 'info', msg: body, service: 'browser-test', time: new Date().toISOString() }]
+    : ['/_fixture/log', { level: 'info', body }];
+  const headers = { 'Content-Type': 'application/json' };
+  const answer = await fetch(`${base}${path}`, { method: 'POST', headers, body: JSON.stringify(line) });
+  if (!answer.ok) throw new Error(`${path} answered ${answer.status}: ${await answer.text()}`);
+}

@@ -454,7 +454,7 @@ function Head({ spanMs, scale }: { readonly spanMs: number; readonly scale: Scal
       <span role="columnheader" class={css.axis} aria-label="Position in time">
         {TICKS.map((t) => (
           <span key={t} class="num" style={{ left: `${t * 100}%` }} aria-hidden="true">
-            {duration(t === 0 ? 0 : timeAt(t)).replace('0\u00a0ms', '0')}
+            {t === 0 ? '0' : duration(timeAt(t))}
           </span>
         ))}
       </span>
