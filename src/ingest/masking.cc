@@ -6,6 +6,14 @@
 #include "otlp/strings.h"
 
 namespace fettle::ingest {
+namespace {
+
+std::size_t rule_index(const redact::Redactor& redactor, std::string_view name) {
+  const auto names = redactor.rule_names();
+  return static_cast<std::size_t>(std::ranges::find(names, name) - names.begin());
+}
+
+}  // namespace
 
 // The request's strings are walked twice in the same order: once to gather them, and, only when something was found,
 // once more to put the replacements in.
@@ -17,7 +25,10 @@ struct Masking::Work {
 };
 
 Masking::Masking(std::shared_ptr<const redact::Redactor> redactor)
-    : redactor_(std::move(redactor)), work_(std::make_unique<Work>()) {}
+    : redactor_(std::move(redactor)),
+      card_rule_(rule_index(*redactor_, "payment-card")),
+      secret_rule_(rule_index(*redactor_, "secret")),
+      work_(std::make_unique<Work>()) {}
 Masking::~Masking() = default;
 
 template <class Request>
@@ -27,7 +38,9 @@ void Masking::apply_to(Request& request, const std::vector<const KeyInfo*>& info
   findings.clear();
   secret_keys.clear();
   for (std::size_t i = 0; i < infos.size(); ++i) {
-    if (infos[i]->is_secret) secret_keys.push_back(request.attributes[i].key);
+    if (infos[i]->is_secret && std::ranges::find(secret_keys, request.attributes[i].key) == secret_keys.end()) {
+      secret_keys.push_back(request.attributes[i].key);
+    }
   }
   // Few keys are secret, and only those make the redactor look at a key at all.
   const auto key_if_secret = [&](std::string_view key) {
@@ -57,8 +70,11 @@ void Masking::apply_to(Request& request, const std::vector<const KeyInfo*>& info
     if (value.type != otlp::ValueType::kInt && value.type != otlp::ValueType::kDouble) continue;
     const bool is_card = value.type == otlp::ValueType::kInt && value.integer > 0 &&
                          redact::is_payment_card(static_cast<std::uint64_t>(value.integer));
-    if (is_card) value = otlp::Value::of_string("[redacted:payment-card]");
-    if (infos[i]->is_secret) value = otlp::Value::of_string("[redacted:secret-key]");
+    if (!is_card && !infos[i]->is_secret) continue;
+    const std::size_t rule = is_card ? card_rule_ : secret_rule_;
+    if (counts.size() <= rule) counts.resize(rule + 1);
+    ++counts[rule];
+    value = otlp::Value::of_string(is_card ? "[redacted:payment-card]" : "[redacted:secret]");
   }
 }
 

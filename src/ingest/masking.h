@@ -1,6 +1,7 @@
 // Redaction over a whole decoded request, in place: every string that would be stored is looked at, in one scan.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,8 @@ class Masking {
   void apply_to(Request& request, const std::vector<const KeyInfo*>& infos, redact::RuleCounts& counts);
   struct Work;
   std::shared_ptr<const redact::Redactor> redactor_;
+  const std::size_t card_rule_;    // under which masked numbers are counted
+  const std::size_t secret_rule_;
   std::unique_ptr<Work> work_;
 };
 

@@ -7,7 +7,7 @@ namespace fettle::server {
 namespace {
 
 constexpr std::chrono::seconds kSampleInterval{1};
-constexpr std::chrono::seconds kRateWindow{10};
+constexpr std::chrono::seconds kRateWindow{30};  // SDKs send spans every five seconds
 constexpr std::chrono::minutes kRecentWindow{5};
 constexpr std::size_t kWorkspacesMax = 10'000;
 

@@ -1,6 +1,7 @@
 #include "telemetry/span_block.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "core/ids.h"
@@ -10,6 +11,7 @@
 #include "telemetry/columns.h"
 #include "telemetry/day_blocks.h"
 #include "telemetry/record_columns.h"
+#include "telemetry/row_sql.h"
 #include "telemetry/schema.h"
 #include "telemetry/span_derived.h"
 
@@ -24,10 +26,37 @@ void append_count_member(std::string& out, std::string_view name, std::uint32_t 
   out.append(",\"").append(name).append("\":").append(std::to_string(count));
 }
 
+// Written even when there are none: events and links are shown as they are stored.
 void append_attributes_member(std::string& out, const otlp::Common& request, otlp::Range attributes) {
-  if (attributes.count == 0) return;
+  if (attributes.count == 0) {
+    out.append(",\"attrs\":{}");
+    return;
+  }
   out.append(",\"attrs\":");
   append_attributes_json(out, request, attributes);
+}
+
+// `value` in decimal with leading zeros; the last digit comes before `end`.
+void put_digits(char* end, std::uint64_t value, int count) {
+  for (; count > 0; --count, value /= 10) *--end = static_cast<char>('0' + value % 10);
+}
+
+// RFC 3339 in UTC with nine decimals, as the store writes its own times. Without the C library's calendar: events are
+// on the way of every span.
+void append_time(std::string& out, UnixNanos t) {
+  const std::int32_t days = day_of(t);
+  const auto in_day = static_cast<std::uint64_t>(t - days * kNanosPerDay);
+  const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(days))};
+  const std::uint64_t seconds = in_day / kNanosPerSecond;
+  char text[] = "0000-00-00T00:00:00.000000000Z";
+  put_digits(text + 4, static_cast<std::uint64_t>(std::max(0, static_cast<int>(date.year()))), 4);
+  put_digits(text + 7, static_cast<unsigned>(date.month()), 2);
+  put_digits(text + 10, static_cast<unsigned>(date.day()), 2);
+  put_digits(text + 13, seconds / 3'600, 2);
+  put_digits(text + 16, seconds / 60 % 60, 2);
+  put_digits(text + 19, seconds % 60, 2);
+  put_digits(text + 29, in_day % kNanosPerSecond, 9);
+  out.append(text, sizeof text - 1);
 }
 
 struct SpanBlock {
@@ -137,7 +166,9 @@ struct SpanBlockBuilder::Impl {
     for (std::uint32_t i = 0; i < span.events.count; ++i) {
       const otlp::Event& event = request->events[span.events.first + i];
       is_kept = is_kept || catalogue.is_keep_name(event.name);
-      scratch.append(i == 0 ? "[{\"ts\":" : ",{\"ts\":").append(std::to_string(event.time)).append(",\"name\":");
+      scratch.append(i == 0 ? "[{\"ts\":\"" : ",{\"ts\":\"");
+      append_time(scratch, event.time);
+      scratch.append("\",\"name\":");
       append_json_string(scratch, event.name);
       append_attributes_member(scratch, *request, event.attributes);
       append_count_member(scratch, "dropped_attributes_count", event.dropped_attributes_count);
@@ -155,11 +186,8 @@ struct SpanBlockBuilder::Impl {
       append_hex(scratch, link.trace_id);
       scratch.append("\",\"span_id\":\"");
       append_hex(scratch, link.span_id);
-      scratch.push_back('"');
-      if (!link.trace_state.empty()) {
-        scratch.append(",\"trace_state\":");
-        append_json_string(scratch, link.trace_state);
-      }
+      scratch.append("\",\"trace_state\":");
+      append_json_string(scratch, link.trace_state);
       append_attributes_member(scratch, *request, link.attributes);
       append_count_member(scratch, "dropped_attributes_count", link.dropped_attributes_count);
       append_count_member(scratch, "flags", link.flags);
