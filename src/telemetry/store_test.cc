@@ -37,8 +37,13 @@ class StoreTest : public testing::Test {
   // The rows of these tests have fixed times, which must not have expired on the day somebody runs them.
   static RetentionDays for_decades() {
     constexpr std::uint32_t kDays = 20'000;
-    return {.spans_hot = kDays, .spans_kept = kDays, .logs = kDays, .metrics = kDays, .rollups = kDays,
-            .llm_calls = kDays, .events = kDays};
+    return {.spans_hot = kDays,
+            .spans_kept = kDays,
+            .logs = kDays,
+            .metrics = kDays,
+            .rollups = kDays,
+            .llm_calls = kDays,
+            .events = kDays};
   }
   static void TearDownTestSuite() {
     delete client_;
@@ -118,39 +123,38 @@ TEST_F(StoreTest, EveryKindOfAttributeValueComesBackAsItWasSent) {
   const otlp::Value no_items = array(request, {});
   const otlp::Value deep = map(request, {{"c", integer(3)}, {"d", map(request, {{"e", text("f")}})}});
   const otlp::Value no_entries = map(request, {});
-  const otlp::Span span =
-      make_span(request, {{"text", text("grüße \"q\" \n 😀")},
-                          {"empty", text("")},
-                          {"int", integer(42)},
-                          {"int.min", integer(kMin)},
-                          {"date", text("2024-01-01")},
-                          {"digits", text("17")},
-                          {"double", number(1.5)},
-                          {"nan", number(std::nan(""))},
-                          {"inf", number(std::numeric_limits<double>::infinity())},
-                          {"yes", boolean(true)},
-                          {"raw", bytes(std::string_view("\0\x01\xff", 3))},
-                          {"strings", strings},
-                          {"integers", integers},
-                          {"doubles", doubles},
-                          {"booleans", booleans},
-                          {"no_items", no_items},
-                          {"mixed", mixed},
-                          {"nested", nested},
-                          {"deep", deep},
-                          {"no_entries", no_entries},
-                          {"none", otlp::Value{}},
-                          {"http", text("leaf")},
-                          {"http.method", text("GET")},
-                          {"a..b", integer(1)},
-                          {".", integer(2)},
-                          {"", integer(3)},
-                          {"with space/and`tick", integer(4)},
-                          {"literal%2Edot", integer(5)}});
+  const otlp::Span span = make_span(request, {{"text", text("grüße \"q\" \n 😀")},
+                                              {"empty", text("")},
+                                              {"int", integer(42)},
+                                              {"int.min", integer(kMin)},
+                                              {"date", text("2024-01-01")},
+                                              {"digits", text("17")},
+                                              {"double", number(1.5)},
+                                              {"nan", number(std::nan(""))},
+                                              {"inf", number(std::numeric_limits<double>::infinity())},
+                                              {"yes", boolean(true)},
+                                              {"raw", bytes(std::string_view("\0\x01\xff", 3))},
+                                              {"strings", strings},
+                                              {"integers", integers},
+                                              {"doubles", doubles},
+                                              {"booleans", booleans},
+                                              {"no_items", no_items},
+                                              {"mixed", mixed},
+                                              {"nested", nested},
+                                              {"deep", deep},
+                                              {"no_entries", no_entries},
+                                              {"none", otlp::Value{}},
+                                              {"http", text("leaf")},
+                                              {"http.method", text("GET")},
+                                              {"a..b", integer(1)},
+                                              {".", integer(2)},
+                                              {"", integer(3)},
+                                              {"with space/and`tick", integer(4)},
+                                              {"literal%2Edot", integer(5)}});
   store_span(request, span);
-  const TextRows rows = ask(
-      "SELECT key, type FROM (SELECT JSONAllPathsWithTypes(attrs) AS types FROM fettle.spans_hot) "
-      "ARRAY JOIN mapKeys(types) AS key, mapValues(types) AS type ORDER BY key");
+  const TextRows rows =
+      ask("SELECT key, type FROM (SELECT JSONAllPathsWithTypes(attrs) AS types FROM fettle.spans_hot) "
+          "ARRAY JOIN mapKeys(types) AS key, mapValues(types) AS type ORDER BY key");
   std::map<std::string, std::string> types;
   for (const auto& row : rows) types[row.at(0)] = row.at(1);
   const std::map<std::string, std::string> expected = {
@@ -204,9 +208,12 @@ TEST_F(StoreTest, EveryKindOfAttributeValueComesBackAsItWasSent) {
 TEST_F(StoreTest, AnAttributeThatComesTwiceKeepsItsLastValue) {
   otlp::Traces request;
   const otlp::Value list = array(request, {text("x"), text("y")});
-  const otlp::Span span = make_span(
-      request, {{"k", text("first")}, {"l", list}, {"m", integer(1)}, {"k", integer(2)}, {"l", text("last")},
-                {"m", integer(3)}});
+  const otlp::Span span = make_span(request, {{"k", text("first")},
+                                              {"l", list},
+                                              {"m", integer(1)},
+                                              {"k", integer(2)},
+                                              {"l", text("last")},
+                                              {"m", integer(3)}});
   store_span(request, span);
   EXPECT_EQ(one("SELECT toJSONString(attrs) FROM fettle.spans_hot"), R"({"k":2,"l":"last","m":3})");
 }
@@ -278,16 +285,34 @@ TEST_F(StoreTest, SpansKeepEverythingTheProtocolHas) {
       "dropped_attributes_count, dropped_events_count, dropped_links_count, keep, toUnixTimestamp(received_at), "
       "ingest_id FROM fettle.spans");
   ASSERT_EQ(rows.size(), 1u);
-  EXPECT_EQ(rows[0],
-            (std::vector<std::string>{
-                std::to_string(kNoon), std::string(kTraceHex), "b7ad6b7169203331", "b7ad6b7169203331", "work", "99",
-                "error", "boom", "1.5", "web", R"({"service.name":"web","process.pid":7})", "lib", "1.2",
-                R"({"resource_schema_url":"https://example.com/resource","resource_dropped_attributes_count":2,)"
-                R"("scope_attributes":{"short":true}})",
-                fmt::format(R"([{{"ts":{},"name":"escalation","attrs":{{"reason":"quota \"x\""}}}}])", kNoon + 5),
-                fmt::format(
-                    R"([{{"trace_id":"{}","span_id":"b7ad6b7169203331","trace_state":"c=d","flags":1}}])", kTraceHex),
-                "a=b", "769", "1", "2", "3", "1", std::to_string(kNoon / kNanosPerSecond), "7"}));
+  EXPECT_EQ(
+      rows[0],
+      (std::vector<std::string>{
+          std::to_string(kNoon),
+          std::string(kTraceHex),
+          "b7ad6b7169203331",
+          "b7ad6b7169203331",
+          "work",
+          "99",
+          "error",
+          "boom",
+          "1.5",
+          "web",
+          R"({"service.name":"web","process.pid":7})",
+          "lib",
+          "1.2",
+          R"({"resource_schema_url":"https://example.com/resource","resource_dropped_attributes_count":2,)"
+          R"("scope_attributes":{"short":true}})",
+          fmt::format(R"([{{"ts":"{}","name":"escalation","attrs":{{"reason":"quota \"x\""}}}}])", format_rfc3339(kNoon + 5)),
+          fmt::format(R"([{{"trace_id":"{}","span_id":"b7ad6b7169203331","trace_state":"c=d","attrs":{{}},"flags":1}}])", kTraceHex),
+          "a=b",
+          "769",
+          "1",
+          "2",
+          "3",
+          "1",
+          std::to_string(kNoon / kNanosPerSecond),
+          "7"}));
 }
 
 TEST_F(StoreTest, BlocksWithDifferentColumnsTravelInOneInsert) {
@@ -313,7 +338,8 @@ TEST_F(StoreTest, TheSameTokenLandsOnceAndEqualBlocksWithOthersLandTwice) {
   builder.append(make_span(request, {}), {});
   const std::vector<TableBlock> blocks = builder.take();
   const NativeFrame frame(blocks[0], 0xabc);
-  for (const std::string_view token : {"same", "same", "other"}) must(client_->insert(Table::kSpans, frame.pieces(), token));
+  for (const std::string_view token : {"same", "same", "other"})
+    must(client_->insert(Table::kSpans, frame.pieces(), token));
   EXPECT_EQ(one("SELECT count() FROM fettle.spans_hot"), "2");
   EXPECT_TRUE(*client_->has_ingest_id(Table::kSpans, blocks[0].day, 0xabc));
   EXPECT_FALSE(*client_->has_ingest_id(Table::kSpans, blocks[0].day, 0xabd));
@@ -358,9 +384,9 @@ TEST_F(StoreTest, LogsKeepBodiesOfEveryKindAndForeignTraceIds) {
   builder.begin("acme", request, kNoon + 2);
   for (const otlp::LogRecord& each : records) builder.append(each, {});
   send(builder.take());
-  const TextRows rows = ask(
-      "SELECT body, body_type, trace_id, level, toUnixTimestamp64Nano(ts) - 1795262400000000000 FROM fettle.logs "
-      "ORDER BY body");
+  const TextRows rows =
+      ask("SELECT body, body_type, trace_id, level, toUnixTimestamp64Nano(ts) - 1795262400000000000 FROM fettle.logs "
+          "ORDER BY body");
   ASSERT_EQ(rows.size(), 4u);
   EXPECT_EQ(rows[0], (std::vector<std::string>{"", "0", "", "error", "1"}));
   EXPECT_EQ(rows[1], (std::vector<std::string>{"2.0", "4", "", "error", "2"}));
@@ -536,14 +562,15 @@ TEST_F(StoreTest, SpansReadsWhatWasKeptBeforeTheBoundaryAndEverythingAfter) {
   otlp::Traces request;
   store_span(request, make_span(request, {}, kNoon - 100));
   store_span(request, make_span(request, {}, kNoon + 100));
-  must(client_->execute("INSERT INTO fettle.spans_kept SELECT * FROM fettle.spans_hot WHERE ts < '2026-11-21 12:00:00'"));
+  must(client_->execute(
+      "INSERT INTO fettle.spans_kept SELECT * FROM fettle.spans_hot WHERE ts < '2026-11-21 12:00:00'"));
   const auto times = [&](std::string workspace) {
     return one("SELECT arraySort(groupArray(toUnixTimestamp64Nano(ts) - 1795262400000000000)) FROM fettle.spans",
                std::move(workspace));
   };
   EXPECT_EQ(times("*"), "[-100,100]");
-  must(client_->execute(fmt::format("INSERT INTO fettle.state (name, value, version) VALUES ('spans_boundary', {}, 1)",
-                                    kNoon)));
+  must(client_->execute(
+      fmt::format("INSERT INTO fettle.state (name, value, version) VALUES ('spans_boundary', {}, 1)", kNoon)));
   EXPECT_EQ(times("*"), "[-100,100]");
   must(client_->execute("TRUNCATE TABLE fettle.spans_kept"));
   EXPECT_EQ(times("*"), "[100]");
@@ -641,11 +668,11 @@ TEST_F(StoreTest, ParametersAreBoundAndNeverPartOfTheStatement) {
 
 TEST_F(StoreTest, LargeResultsArriveInPieces) {
   std::size_t bytes = 0;
-  const auto done = client_->stream("SELECT number FROM numbers(100000) FORMAT TabSeparated", {},
-                                    [&](std::string_view piece) {
-                                      bytes += piece.size();
-                                      return true;
-                                    });
+  const auto done =
+      client_->stream("SELECT number FROM numbers(100000) FORMAT TabSeparated", {}, [&](std::string_view piece) {
+        bytes += piece.size();
+        return true;
+      });
   must(done);
   // 10 numbers of one digit, 90 of two, … each with its line end.
   EXPECT_EQ(bytes, 10 * 2 + 90 * 3 + 900 * 4 + 9'000 * 5 + 90'000 * 6u);
