@@ -27,24 +27,33 @@ std::string escaped(std::string_view name) {
 
 }  // namespace
 
+struct Schemas::Parsed {
+  boost::json::value root;
+  valijson::Schema schema;
+};
+
 Schemas::Schemas(std::string_view openapi)
     : document_(boost::json::parse(boost::json::string_view(openapi.data(), openapi.size()))) {}
 Schemas::~Schemas() = default;
 
 std::string Schemas::check(const std::string& reference, const boost::json::value& body) const {
-  // The document itself is the root, so that the references inside its schemas are found.
-  boost::json::value root = document_;
-  root.as_object()["allOf"] = boost::json::array{boost::json::object{{"$ref", reference}}};
-  valijson::Schema schema;
-  valijson::SchemaParser parser;
-  try {
-    parser.populateSchema(valijson::adapters::BoostJsonAdapter(root), schema);
-  } catch (const std::exception& error) {
-    return fmt::format("no schema at {}: {}", reference, error.what());
+  std::unique_ptr<Parsed>& parsed = parsed_[reference];
+  if (parsed == nullptr) {
+    parsed = std::make_unique<Parsed>();
+    // The document itself is the root, so that the references inside its schemas are found.
+    parsed->root = document_;
+    parsed->root.as_object()["allOf"] = boost::json::array{boost::json::object{{"$ref", reference}}};
+    valijson::SchemaParser parser;
+    try {
+      parser.populateSchema(valijson::adapters::BoostJsonAdapter(parsed->root), parsed->schema);
+    } catch (const std::exception& error) {
+      parsed.reset();
+      return fmt::format("no schema at {}: {}", reference, error.what());
+    }
   }
   valijson::Validator validator;
   valijson::ValidationResults results;
-  if (validator.validate(schema, valijson::adapters::BoostJsonAdapter(body), &results)) return "";
+  if (validator.validate(parsed->schema, valijson::adapters::BoostJsonAdapter(body), &results)) return "";
   std::string what;
   valijson::ValidationResults::Error error;
   while (results.popError(error)) {

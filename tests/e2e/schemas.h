@@ -1,7 +1,8 @@
-// The schemas of the OpenAPI document that the server serves, to hold its answers to.
+// The schemas of the OpenAPI document that the server serves, to hold its answers to. Not thread-safe.
 #pragma once
 
 #include <boost/json/value.hpp>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,8 +21,12 @@ class Schemas {
   std::string problem_errors_of(const boost::json::value& body) const;
 
  private:
+  struct Parsed;
   std::string check(const std::string& reference, const boost::json::value& body) const;
+
   boost::json::value document_;
+  // By reference: reading a schema takes longer than using it.
+  mutable std::map<std::string, std::unique_ptr<Parsed>> parsed_;
 };
 
 }  // namespace fettle::e2e
