@@ -1,4 +1,5 @@
 // fettle doctor: is this machine fit to run Fettle, and what to do where it is not.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -116,12 +117,33 @@ Finding check_address(std::string_view name, const std::string& address) {
   return bad(fmt::format("{}: {} cannot be used", name, address), bound.error().message());
 }
 
+// Standard error goes nowhere while one lives: the engine and its supervisor log there, and this report is for people.
+class QuietErrors {
+ public:
+  QuietErrors() : saved_(::dup(STDERR_FILENO)) {
+    const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (saved_ >= 0 && nowhere >= 0) ::dup2(nowhere, STDERR_FILENO);
+    if (nowhere >= 0) ::close(nowhere);
+  }
+  ~QuietErrors() {
+    if (saved_ < 0) return;
+    ::dup2(saved_, STDERR_FILENO);
+    ::close(saved_);
+  }
+  QuietErrors(const QuietErrors&) = delete;
+  QuietErrors& operator=(const QuietErrors&) = delete;
+
+ private:
+  int saved_;
+};
+
 Finding check_engine(const Config& config) {
   if (!config.telemetry.url.empty())
     return good(fmt::format("engine: not needed, the store is {}", config.telemetry.url));
   // In a folder of its own, so that a running server is not disturbed.
   char folder[] = "/tmp/fettle-doctor-XXXXXX";
   if (::mkdtemp(folder) == nullptr) return warning("engine: not tried", "cannot make a folder in /tmp");
+  const QuietErrors quiet;
   metrics::Registry metrics;
   engine::Supervisor supervisor(
       {.data_dir = folder, .program = config.engine.binary, .memory_bytes = config.engine.memory_bytes}, metrics);
