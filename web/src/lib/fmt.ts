@@ -127,6 +127,11 @@ export function instant(at: number, zone: Zone, now: number): string {
   return date === day(now, zone) ? clockMs(at, zone) : `${date} ${clockMs(at, zone)}`;
 }
 
+// Whether a list that reaches back to `oldest` needs dates, and so a wider column.
+export function needsDates(oldest: number, zone: Zone, now: number): boolean {
+  return day(oldest, zone) !== day(now, zone);
+}
+
 // 4bf92f35…0e4736: identifiers differ at both ends.
 export function middle(id: string, max = 18): string {
   if (id.length <= max) return id;

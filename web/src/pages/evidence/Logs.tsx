@@ -6,7 +6,7 @@ import { noteSeen, paused, question, range, zone } from '../../data/filters';
 import { Resource, valueOf } from '../../data/resource';
 import { recovered } from '../../data/status';
 import { Tail } from '../../data/tail';
-import { clockMs, count, duration, instant, oneLine, plural } from '../../lib/fmt';
+import { clockMs, count, duration, instant, needsDates, oneLine, plural } from '../../lib/fmt';
 import { levelTone, levelWord, isLevel, type Level } from '../../lib/level';
 import { matcher, pieces } from '../../lib/search';
 import { cell } from '../../lib/redacted';
@@ -218,6 +218,8 @@ export default function Logs() {
 
   if (value?.first && asked.every(([k]) => k === 'from' || k === 'to')) return <FirstRunBody />;
   const rowHeight = phone ? 46 : 28;
+  const oldest = value?.logs.at(-1);
+  const dated = oldest !== undefined && needsDates(ms(oldest.ts), zone(), serverNow());
   const filters = asked.filter(([k]) => k !== 'from' && k !== 'to');
   return (
     <div class={page.page}>
@@ -248,7 +250,7 @@ export default function Logs() {
         </View>
       </section>
       <div class={page.split}>
-        <section class={`card ${css.card}`} aria-label="Lines">
+        <section class={`card ${css.card} ${dated ? css.dated : ''}`} aria-label="Lines">
           {held.value.length > 0 && (
             <button type="button" class={css.fresh} onClick={showHeld}>
               {held.value.length >= HELD_MAX ? `${count(HELD_MAX)}+` : count(held.value.length)} new · show
@@ -298,6 +300,7 @@ export default function Logs() {
                     <Line
                       log={logs[index]!}
                       index={index}
+                      dated={dated}
                       find={find}
                       selected={index === cursor.value}
                       onSelect={() => {
@@ -516,6 +519,7 @@ function NoLines({ filters }: { readonly filters: readonly (readonly [string, st
 }
 
 function Line(props: {
+  readonly dated: boolean;
   readonly log: Log;
   readonly index: number;
   readonly find: RegExp | undefined;
@@ -536,7 +540,7 @@ function Line(props: {
       onClick={props.onSelect}
     >
       <span role="gridcell" class={`mono faint ${css.time}`}>
-        {clockMs(ms(log.ts), zone())}
+        {props.dated ? instant(ms(log.ts), zone(), serverNow()) : clockMs(ms(log.ts), zone())}
       </span>
       <span role="gridcell" class={css.level}>
         {tone === 'none' ? (

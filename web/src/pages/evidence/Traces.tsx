@@ -5,7 +5,7 @@ import { get, serverNow, token, type Span } from '../../data/api';
 import { noteSeen, question, range, zone } from '../../data/filters';
 import { Resource, valueOf } from '../../data/resource';
 import { recovered } from '../../data/status';
-import { count, duration, instant, middle, oneLine, plural } from '../../lib/fmt';
+import { count, duration, instant, middle, needsDates, oneLine, plural } from '../../lib/fmt';
 import { ms } from '../../lib/time';
 import { go, location, param, setParams, travel } from '../../routes';
 import { neverReceived } from '../start/first_data';
@@ -111,6 +111,8 @@ export default function Traces() {
       : []),
   ]);
   if (value?.first && asked.every(([k]) => k === 'from' || k === 'to')) return <FirstRunBody />;
+  const oldest = value?.spans.at(-1);
+  const dated = oldest !== undefined && needsDates(ms(oldest.ts), zone(), serverNow());
   const filters = asked.filter(([k]) => k !== 'from' && k !== 'to');
   const status = param('status');
   const slow = param('duration_ms_min');
@@ -118,7 +120,7 @@ export default function Traces() {
     <div class={page.page}>
       <div class={page.title}>
         <h1>Traces</h1>
-        <span class="dim small">newest spans that match; Enter for details, v for the whole journey</span>
+        <span class={`dim small ${css.hint}`}>newest spans that match; Enter for details, v for the whole journey</span>
         <span class="sp" />
         <Button small icon="rotate-cw" keys="r" onClick={load}>
           Load again
@@ -153,7 +155,7 @@ export default function Traces() {
         />
       </FilterBar>
       <div class={page.split}>
-        <section class={`card ${css.card}`} aria-label="Spans">
+        <section class={`card ${css.card} ${dated ? css.dated : ''}`} aria-label="Spans">
           {value?.partial && (
             <Note tone="warn" state="partial" action={{ label: 'Look again', run: load }}>
               A part of the store did not answer; spans may be missing.
