@@ -74,13 +74,11 @@ Result<UnixNanos> Retention::state(std::string_view name) {
 }
 
 Result<void> Retention::set_state(std::string_view name, UnixNanos value) {
-  // The version rises with the wall clock, so of two replicas the later one's word counts.
-  auto done = client_.execute(fmt::format("INSERT INTO {}.state (name, value, version) SELECT {{name:String}}, {{value:Int64}}, "
-                                          "{{version:UInt64}}",
+  // Versions rise by one, whatever the clock does: of two words the later one counts.
+  auto done = client_.execute(fmt::format("INSERT INTO {0}.state (name, value, version) SELECT {{name:String}}, {{value:Int64}}, "
+                                          "(SELECT max(version) + 1 FROM {0}.state WHERE name = {{name:String}})",
                                           client_.database()),
-                              {.parameters = {{"name", std::string(name)},
-                                              {"value", std::to_string(value)},
-                                              {"version", std::to_string(clock_.now())}}});
+                              {.parameters = {{"name", std::string(name)}, {"value", std::to_string(value)}}});
   if (!done) return std::unexpected(std::move(done).error().within("writing the retention state"));
   return {};
 }
