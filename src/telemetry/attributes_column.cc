@@ -29,8 +29,8 @@ constexpr std::array<std::string_view, 10> kTypeNames = {
     "Tuple(json String)",
 };
 
-// The engine reads a dot in a path as nesting, so a dot in a key is written %2E; with json_type_escape_dots_in_keys=1 it
-// prints the key as it was. A key that itself holds "%2E" or "%25" gets its percent sign written %25.
+// The engine reads a dot in a path as nesting, so a dot in a key is written %2E; with json_type_escape_dots_in_keys=1
+// it prints the key as it was. A key that itself holds "%2E" or "%25" gets its percent sign written %25.
 void append_path(ByteBuffer& out, std::string_view key, std::string& scratch) {
   scratch.clear();
   for (std::size_t i = 0; i < key.size(); ++i) {
@@ -123,7 +123,8 @@ AttributesColumn::Values& AttributesColumn::open(std::size_t row, Path& path, Ty
   return values;
 }
 
-void AttributesColumn::put(std::size_t row, const otlp::Common& request, std::uint32_t index, const otlp::Value& value) {
+void AttributesColumn::put(std::size_t row, const otlp::Common& request, std::uint32_t index,
+                           const otlp::Value& value) {
   Path& path = paths_[index];
   switch (value.type) {
     case otlp::ValueType::kString: open(row, path, kString).bytes.append_string(value.text()); break;

@@ -1,7 +1,8 @@
 // The `attrs` column: attributes of many rows as ClickHouse's JSON type in flattened Native form.
 //
 // A path is an attribute key with its dots written %2E: `http` and `http.method` are two paths and live side by side,
-// and a key is never mistaken for nesting. Each path has, per row, the number of its type there (or none) and the values of each type densely packed. What is stored:
+// and a key is never mistaken for nesting. Each path has, per row, the number of its type there (or none) and the
+// values of each type densely packed. What is stored:
 //
 //   text, bool, int64, double   String, Bool, Int64, Float64
 //   bytes                       Array(UInt8)
@@ -45,12 +46,22 @@ class AttributesColumn {
  private:
   struct Path;
   enum Type : std::uint8_t {
-    kString, kInt64, kFloat64, kBool, kBytes, kStrings, kInt64s, kFloat64s, kBools, kJson, kTypeCount
+    kString,
+    kInt64,
+    kFloat64,
+    kBool,
+    kBytes,
+    kStrings,
+    kInt64s,
+    kFloat64s,
+    kBools,
+    kJson,
+    kTypeCount
   };
   struct Values {
     Type type = kString;
-    ByteBuffer bytes;       // dense; of an array type: the items
-    ByteBuffer nulls;       // of a nullable array type: one byte an item
+    ByteBuffer bytes;                 // dense; of an array type: the items
+    ByteBuffer nulls;                 // of a nullable array type: one byte an item
     std::vector<std::uint64_t> ends;  // of an array type: one a row that has it
     std::size_t last_bytes = 0;       // where the newest value began, to take it back
     std::size_t last_nulls = 0;
@@ -75,7 +86,7 @@ class AttributesColumn {
 
   const IdentifierCatalogue* catalogue_;
   StringTable keys_;
-  std::vector<Path> paths_;   // the first keys_.count() are in use; the rest keep their memory
+  std::vector<Path> paths_;  // the first keys_.count() are in use; the rest keep their memory
   std::uint32_t predicted_ = 0;
   bool is_used_ = false;
   std::size_t byte_count_ = 0;

@@ -23,7 +23,7 @@ enum class Table : std::uint8_t {
 
 struct TableBlock {
   Table table = Table::kSpans;
-  std::int32_t day = 0;       // days since 1970-01-01 UTC; every row of the block is of this day's partition
+  std::int32_t day = 0;  // days since 1970-01-01 UTC; every row of the block is of this day's partition
   std::uint32_t rows = 0;
   std::uint32_t columns = 0;  // how many columns `bytes` holds
   std::string bytes;          // per column: name, type, (serialisation kind,) data, as in FORMAT Native

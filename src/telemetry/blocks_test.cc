@@ -19,23 +19,21 @@ namespace {
 
 TEST(AttributeText, KeepsTypesApartAndNothingInvalid) {
   otlp::Traces request;
-  const otlp::Range range = add(
-      request, {{"i", integer(1)},
-                {"d", number(1)},
-                {"e", number(1e300)},
-                {"nan", number(std::nan(""))},
-                {"inf", number(-std::numeric_limits<double>::infinity())},
-                {"b", boolean(true)},
-                {"raw", bytes(std::string_view("\0\xff\x10", 3))},
-                {"none", otlp::Value{}},
-                {"list", array(request, {text("a\"b"), integer(-9), otlp::Value{}})},
-                {"twice", integer(1)},
-                {"twice", integer(2)}});
+  const otlp::Range range = add(request, {{"i", integer(1)},
+                                          {"d", number(1)},
+                                          {"e", number(1e300)},
+                                          {"nan", number(std::nan(""))},
+                                          {"inf", number(-std::numeric_limits<double>::infinity())},
+                                          {"b", boolean(true)},
+                                          {"raw", bytes(std::string_view("\0\xff\x10", 3))},
+                                          {"none", otlp::Value{}},
+                                          {"list", array(request, {text("a\"b"), integer(-9), otlp::Value{}})},
+                                          {"twice", integer(1)},
+                                          {"twice", integer(2)}});
   std::string out;
   append_attributes_json(out, request, range);
-  EXPECT_EQ(out,
-            R"({"i":1,"d":1.0,"e":1e+300,"nan":"NaN","inf":"-Infinity","b":true,"raw":"AP8Q","none":null,)"
-            R"("list":["a\"b",-9,null],"twice":2})");
+  EXPECT_EQ(out, R"({"i":1,"d":1.0,"e":1e+300,"nan":"NaN","inf":"-Infinity","b":true,"raw":"AP8Q","none":null,)"
+                 R"("list":["a\"b",-9,null],"twice":2})");
 }
 
 TEST(AttributeText, LabelsFollowTheRuleOfTheSpecification) {

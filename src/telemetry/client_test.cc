@@ -6,8 +6,8 @@ namespace fettle::telemetry {
 namespace {
 
 TEST(Client, RefusesAUrlItCannotUse) {
-  for (const std::string_view url :
-       {"ftp://host", "host:8123", "http://", "http://host/path", "http://host/?database=a;b", "http://host/?database="}) {
+  for (const std::string_view url : {"ftp://host", "host:8123", "http://", "http://host/path",
+                                     "http://host/?database=a;b", "http://host/?database="}) {
     const auto client = Client::connect(url);
     ASSERT_FALSE(client) << url;
     EXPECT_EQ(client.error().code(), ErrorCode::kInvalidArgument);

@@ -81,7 +81,8 @@ std::uint64_t hash_text(std::string_view text) {
   if (left >= 4) {
     tail = load32(at) | load32(at + left - 4) << 32;
   } else if (left > 0) {
-    tail = static_cast<unsigned char>(at[0]) | static_cast<std::uint64_t>(static_cast<unsigned char>(at[left / 2])) << 8 |
+    tail = static_cast<unsigned char>(at[0]) |
+           static_cast<std::uint64_t>(static_cast<unsigned char>(at[left / 2])) << 8 |
            static_cast<std::uint64_t>(static_cast<unsigned char>(at[left - 1])) << 16;
   }
   return mix(hash ^ tail, kOdd);
@@ -96,8 +97,8 @@ std::uint32_t StringTable::intern(std::string_view text) {
     if (number == 0) {
       slots_[slot] = count() + 1;
       keys_.append_string(text);
-      entries_.push_back({static_cast<std::uint32_t>(keys_.size() - text.size()),
-                          static_cast<std::uint32_t>(text.size()), hash});
+      entries_.push_back(
+          {static_cast<std::uint32_t>(keys_.size() - text.size()), static_cast<std::uint32_t>(text.size()), hash});
       return count() - 1;
     }
     if (entries_[number - 1].hash == hash && at(number - 1) == text) return number - 1;

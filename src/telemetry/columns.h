@@ -129,9 +129,7 @@ class KeyTable {
   }
 
  private:
-  static std::uint64_t hash_of(const Key& key) {
-    return hash_text({reinterpret_cast<const char*>(&key), sizeof key});
-  }
+  static std::uint64_t hash_of(const Key& key) { return hash_text({reinterpret_cast<const char*>(&key), sizeof key}); }
   void rehash() {
     slots_.assign(std::max<std::size_t>(slots_.size() * 2, 256), 0);
     for (std::uint32_t i = 0; i < keys_.size(); ++i) {

@@ -1,8 +1,8 @@
 // The identifier index on its way to the store: which values occur in which traces, and when.
 //
-// A value is stored as its 64-bit hash, sipHash64() of the engine: look-ups are by exact value alone, and the text would
-// be most of the table. Each (value, kind, trace) is one row per block however often it occurs, so append() every record. The table merges
-// rows by minimum and maximum: writing one twice changes nothing. One thread at a time.
+// A value is stored as its 64-bit hash, sipHash64() of the engine: look-ups are by exact value alone, and the text
+// would be most of the table. Each (value, kind, trace) is one row per block however often it occurs, so append() every
+// record. The table merges rows by minimum and maximum: writing one twice changes nothing. One thread at a time.
 #pragma once
 
 #include <cstddef>

@@ -17,8 +17,7 @@ constexpr std::string_view kOwnPrefix = "fettle.";
 constexpr std::size_t kAliasesMax = 200;
 
 std::unexpected<Error> refuse(const YAML::Node& node, std::string_view what) {
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("identifiers, line {}: {}", node.Mark().line + 1, what));
+  return fail(ErrorCode::kInvalidArgument, fmt::format("identifiers, line {}: {}", node.Mark().line + 1, what));
 }
 
 // A name becomes a column: it is held to what needs no quoting.
@@ -52,7 +51,8 @@ struct IdentifierCatalogue::Impl {
   }
 
   Result<void> add(const YAML::Node& node) {
-    static const std::set<std::string> kKnown = {"number", "name", "aliases", "column", "low_cardinality", "rollup", "index"};
+    static const std::set<std::string> kKnown = {"number",          "name",   "aliases", "column",
+                                                 "low_cardinality", "rollup", "index"};
     if (!node.IsMap()) return refuse(node, "an identifier is a map of number, name, column, index and aliases");
     for (const auto& field : node) {
       if (!kKnown.contains(field.first.as<std::string>())) {
@@ -93,7 +93,8 @@ struct IdentifierCatalogue::Impl {
     for (std::size_t rank = 0; rank < keys.size(); ++rank) {
       const bool is_taken = std::any_of(aliases.begin(), aliases.end(),
                                         [&](const IdentifierAlias& other) { return other.key == keys[rank]; });
-      if (keys[rank].empty() || is_taken) return refuse(node, fmt::format("key '{}' is empty or used twice", keys[rank]));
+      if (keys[rank].empty() || is_taken)
+        return refuse(node, fmt::format("key '{}' is empty or used twice", keys[rank]));
       aliases.push_back({keys[rank], definition.kind, static_cast<std::uint8_t>(rank)});
     }
     definitions.push_back(std::move(definition));

@@ -32,8 +32,8 @@ enum class IdentifierIndex : std::uint8_t {
 struct IdentifierDefinition {
   IdentifierKind kind = 0;
   std::string name;
-  bool is_column = false;           // a column of spans and logs
-  bool is_low_cardinality = false;  // of type LowCardinality(String)
+  bool is_column = false;            // a column of spans and logs
+  bool is_low_cardinality = false;   // of type LowCardinality(String)
   bool is_rollup_dimension = false;  // the span roll-up is kept apart by it; low-cardinality columns only
   IdentifierIndex index = IdentifierIndex::kNone;
 };

@@ -52,10 +52,11 @@ TEST(Identifiers, TheModelThatAnsweredGoesBeforeTheModelThatWasAskedFor) {
 TEST(Identifiers, EveryNameOfTheArchitectureIsInTheShippedCatalogue) {
   const IdentifierCatalogue catalogue = shipped_catalogue();
   for (const std::string_view name :
-       {"request_id", "correlation_id", "trace_id", "span_id", "client_id", "platform", "surface", "lane",
-        "execution_lane", "blueprint_id", "plan_id", "asset_id", "calendar_item_id", "episode_id", "job_id", "run_id",
-        "step_id", "tool_id", "runner_id", "runner_pool", "ticket_id", "workflow", "agent", "actor_type", "actor_id",
-        "role", "policy_snapshot_id", "error_code", "model", "provider"}) {
+       {"request_id", "correlation_id", "trace_id",     "span_id",  "client_id", "platform",           "surface",
+        "lane",       "execution_lane", "blueprint_id", "plan_id",  "asset_id",  "calendar_item_id",   "episode_id",
+        "job_id",     "run_id",         "step_id",      "tool_id",  "runner_id", "runner_pool",        "ticket_id",
+        "workflow",   "agent",          "actor_type",   "actor_id", "role",      "policy_snapshot_id", "error_code",
+        "model",      "provider"}) {
     EXPECT_NE(catalogue.by_name(name), nullptr) << name;
   }
   // The trace id is a column of its own, beside those of the catalogue.

@@ -44,11 +44,11 @@ Result<void> Migrator::run_recorded(std::uint32_t version, const Statement& stat
   // Without a token two equal records would be taken for one, which is harmless here and wrong everywhere else.
   options.settings = {{"insert_deduplication_token", fmt::format("migration-{}-{}", version, statement.name)}};
   if (version == kRetentionVersion) options.settings.clear();
-  auto recorded = client_.execute(
-      fmt::format("INSERT INTO {}.migrations (version, statement, done_at) SELECT {{version:UInt32}}, "
-                  "{{statement:String}}, now64(3)",
-                  database),
-      options);
+  auto recorded =
+      client_.execute(fmt::format("INSERT INTO {}.migrations (version, statement, done_at) SELECT {{version:UInt32}}, "
+                                  "{{statement:String}}, now64(3)",
+                                  database),
+                      options);
   if (!recorded) {
     return std::unexpected(std::move(recorded).error().within(fmt::format("recording {}", statement.name)));
   }
@@ -100,11 +100,11 @@ Result<void> Migrator::run() {
 
 Result<void> Migrator::apply_retention(const RetentionDays& days) {
   // The newest record of each table is what is in force.
-  auto rows = client_.query(
-      fmt::format("SELECT argMax(statement, done_at) FROM {}.migrations WHERE version = {} GROUP BY "
-                  "splitByChar(' ', statement)[2]",
-                  schema_.options().database, kRetentionVersion),
-      patiently());
+  auto rows =
+      client_.query(fmt::format("SELECT argMax(statement, done_at) FROM {}.migrations WHERE version = {} GROUP BY "
+                                "splitByChar(' ', statement)[2]",
+                                schema_.options().database, kRetentionVersion),
+                    patiently());
   if (!rows) return std::unexpected(std::move(rows).error().within("reading the retention in force"));
   for (const Statement& statement : schema_.retention(days)) {
     const bool is_in_force =
@@ -134,10 +134,11 @@ Result<void> Migrator::check_filters() {
   unscoped.workspace.clear();
   for (const std::vector<std::string>& row : *rows) {
     if (row.at(0) == "state") continue;  // belongs to all
-    auto seen = client_.query(fmt::format("SELECT 1 FROM {}.{} WHERE workspace != '' LIMIT 1",
-                                          schema_.options().database, row.at(0)),
-                              unscoped);
-    if (!seen) return std::unexpected(std::move(seen).error().within(fmt::format("probing the filter of {}", row.at(0))));
+    auto seen = client_.query(
+        fmt::format("SELECT 1 FROM {}.{} WHERE workspace != '' LIMIT 1", schema_.options().database, row.at(0)),
+        unscoped);
+    if (!seen)
+      return std::unexpected(std::move(seen).error().within(fmt::format("probing the filter of {}", row.at(0))));
     if (!seen->empty()) {
       return fail(ErrorCode::kPermissionDenied,
                   fmt::format("table {} is readable without a workspace: its row filter is missing", row.at(0)));

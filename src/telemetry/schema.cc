@@ -21,7 +21,7 @@ std::string after_days(std::string_view expression, std::uint32_t days) {
 struct Ttl {
   std::string_view table;
   std::string_view time;
-  std::uint32_t RetentionDays::*days;
+  std::uint32_t RetentionDays::* days;
 };
 
 constexpr Ttl kTtls[] = {
@@ -99,10 +99,10 @@ std::vector<Migration> Schema::migrations() const {
     for (const Ttl& entry : kIndexTtls) {
       if (entry.table == name) ttl = " TTL " + after_days(entry.time, days.indexes());
     }
-    return Statement{fmt::format("create {}", name),
-                     fmt::format("CREATE TABLE IF NOT EXISTS {}.{}{} ({}) ENGINE = {} {}{} SETTINGS {}",
-                                 options_.database, name, on_cluster(), columns,
-                                 engine(engine_family, name, version_column), keys, ttl, settings)};
+    return Statement{
+        fmt::format("create {}", name),
+        fmt::format("CREATE TABLE IF NOT EXISTS {}.{}{} ({}) ENGINE = {} {}{} SETTINGS {}", options_.database, name,
+                    on_cluster(), columns, engine(engine_family, name, version_column), keys, ttl, settings)};
   };
   const auto view = [&](std::string_view name, std::string_view select) {
     return Statement{fmt::format("create {}", name),
@@ -150,7 +150,8 @@ std::vector<Migration> Schema::migrations() const {
       "observed_ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)), trace_id {text}, span_id {text}, "
       "severity_number Int32 CODEC(ZSTD(1)), severity_text {low}, "
       "level String ALIAS multiIf(severity_number <= 0, 'unset', severity_number <= 4, 'trace', severity_number <= 8, "
-      "'debug', severity_number <= 12, 'info', severity_number <= 16, 'warn', severity_number <= 20, 'error', 'fatal'), "
+      "'debug', severity_number <= 12, 'info', severity_number <= 16, 'warn', severity_number <= 20, 'error', "
+      "'fatal'), "
       "event_name {low}, body {text}, body_type UInt8 CODEC(ZSTD(1)), {identifiers}{attributes}, {origin}, "
       "INDEX body_words body TYPE text(tokenizer = splitByNonAlpha, preprocessor = lower(body))",
       fmt::arg("low", kLow), fmt::arg("text", kText), fmt::arg("identifiers", identifiers),
@@ -173,15 +174,15 @@ std::vector<Migration> Schema::migrations() const {
   statements.push_back(table("spans_hot", span_columns, "MergeTree", kByTrace));
   statements.push_back(table("spans_kept", span_columns, "MergeTree", kByTrace));
   statements.push_back(table("logs", log_columns, "MergeTree", kByTrace));
-  statements.push_back(table(
-      "identifiers",
-      fmt::format("workspace {low}, day Date, value_hash UInt64 CODEC(Delta, ZSTD(1)), kind {low}, "
-                  "trace FixedString(16) CODEC(ZSTD(1)), "
-                  "first_ts SimpleAggregateFunction(min, DateTime('UTC')) CODEC(ZSTD(1)), "
-                  "last_ts SimpleAggregateFunction(max, DateTime('UTC')) CODEC(ZSTD(1)), "
-                  "signals SimpleAggregateFunction(groupBitOr, UInt8) CODEC(ZSTD(1))",
-                  fmt::arg("low", kLow)),
-      "AggregatingMergeTree", "PARTITION BY day ORDER BY (workspace, value_hash, kind, trace)"));
+  statements.push_back(
+      table("identifiers",
+            fmt::format("workspace {low}, day Date, value_hash UInt64 CODEC(Delta, ZSTD(1)), kind {low}, "
+                        "trace FixedString(16) CODEC(ZSTD(1)), "
+                        "first_ts SimpleAggregateFunction(min, DateTime('UTC')) CODEC(ZSTD(1)), "
+                        "last_ts SimpleAggregateFunction(max, DateTime('UTC')) CODEC(ZSTD(1)), "
+                        "signals SimpleAggregateFunction(groupBitOr, UInt8) CODEC(ZSTD(1))",
+                        fmt::arg("low", kLow)),
+            "AggregatingMergeTree", "PARTITION BY day ORDER BY (workspace, value_hash, kind, trace)"));
   statements.push_back(table(
       "traces",
       fmt::format("workspace {low}, day Date, trace_id {text}, "
@@ -194,32 +195,33 @@ std::vector<Migration> Schema::migrations() const {
                   "client_id SimpleAggregateFunction(max, {low}), workflow SimpleAggregateFunction(max, {low})",
                   fmt::arg("low", kLow), fmt::arg("text", kText)),
       "AggregatingMergeTree", "PARTITION BY day ORDER BY (workspace, trace_id)"));
-  statements.push_back(table(
-      "span_rollup",
-      fmt::format("workspace {low}, ts DateTime('UTC') CODEC(Delta, ZSTD(1)), service_name {low}, name {low}, "
-                  "kind_code Int32 CODEC(ZSTD(1)), status_code Int32 CODEC(ZSTD(1)), {dimensions}"
-                  "bucket UInt8 CODEC(ZSTD(1)), count SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)), "
-                  "duration_us SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1))",
-                  fmt::arg("low", kLow), fmt::arg("dimensions", rollup_columns)),
-      "AggregatingMergeTree",
-      fmt::format("PARTITION BY toDate(ts) PRIMARY KEY (workspace, ts, service_name, name) "
-                  "ORDER BY (workspace, ts, service_name, name, kind_code, status_code, {}bucket)",
-                  rollup_keys)));
-  statements.push_back(table(
-      "llm_calls",
-      fmt::format("workspace {low}, ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)), trace_id {text}, span_id {text}, "
-                  "duration_ns UInt64 CODEC(ZSTD(1)), duration_ms Float64 ALIAS duration_ns / 1e6, "
-                  "status_code Int32 CODEC(ZSTD(1)), service_name {low}, operation {low}, task_class {low}, {identifiers}"
-                  "tokens_fresh UInt64 CODEC(ZSTD(1)), tokens_cache_read UInt64 CODEC(ZSTD(1)), "
-                  "tokens_cache_write UInt64 CODEC(ZSTD(1)), tokens_output UInt64 CODEC(ZSTD(1)), "
-                  "tokens_reasoning UInt64 CODEC(ZSTD(1)), images UInt64 CODEC(ZSTD(1)), "
-                  "video_seconds Float64 CODEC(ZSTD(1)), is_priced UInt8 CODEC(ZSTD(1)), "
-                  "cost_nano_usd Int64 CODEC(ZSTD(1)), "
-                  "cost_usd Nullable(Float64) ALIAS if(is_priced = 1, cost_nano_usd / 1e9, NULL), "
-                  "price_row {low}, key_owner {low}, received_at DateTime('UTC') CODEC(Delta, ZSTD(1)), "
-                  "ingest_id UInt64 CODEC(ZSTD(1))",
-                  fmt::arg("low", kLow), fmt::arg("text", kText), fmt::arg("identifiers", identifiers)),
-      "MergeTree", "PARTITION BY toDate(ts) ORDER BY (workspace, toStartOfMinute(ts), trace_id, ts)"));
+  statements.push_back(
+      table("span_rollup",
+            fmt::format("workspace {low}, ts DateTime('UTC') CODEC(Delta, ZSTD(1)), service_name {low}, name {low}, "
+                        "kind_code Int32 CODEC(ZSTD(1)), status_code Int32 CODEC(ZSTD(1)), {dimensions}"
+                        "bucket UInt8 CODEC(ZSTD(1)), count SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)), "
+                        "duration_us SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1))",
+                        fmt::arg("low", kLow), fmt::arg("dimensions", rollup_columns)),
+            "AggregatingMergeTree",
+            fmt::format("PARTITION BY toDate(ts) PRIMARY KEY (workspace, ts, service_name, name) "
+                        "ORDER BY (workspace, ts, service_name, name, kind_code, status_code, {}bucket)",
+                        rollup_keys)));
+  statements.push_back(
+      table("llm_calls",
+            fmt::format(
+                "workspace {low}, ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)), trace_id {text}, span_id {text}, "
+                "duration_ns UInt64 CODEC(ZSTD(1)), duration_ms Float64 ALIAS duration_ns / 1e6, "
+                "status_code Int32 CODEC(ZSTD(1)), service_name {low}, operation {low}, task_class {low}, {identifiers}"
+                "tokens_fresh UInt64 CODEC(ZSTD(1)), tokens_cache_read UInt64 CODEC(ZSTD(1)), "
+                "tokens_cache_write UInt64 CODEC(ZSTD(1)), tokens_output UInt64 CODEC(ZSTD(1)), "
+                "tokens_reasoning UInt64 CODEC(ZSTD(1)), images UInt64 CODEC(ZSTD(1)), "
+                "video_seconds Float64 CODEC(ZSTD(1)), is_priced UInt8 CODEC(ZSTD(1)), "
+                "cost_nano_usd Int64 CODEC(ZSTD(1)), "
+                "cost_usd Nullable(Float64) ALIAS if(is_priced = 1, cost_nano_usd / 1e9, NULL), "
+                "price_row {low}, key_owner {low}, received_at DateTime('UTC') CODEC(Delta, ZSTD(1)), "
+                "ingest_id UInt64 CODEC(ZSTD(1))",
+                fmt::arg("low", kLow), fmt::arg("text", kText), fmt::arg("identifiers", identifiers)),
+            "MergeTree", "PARTITION BY toDate(ts) ORDER BY (workspace, toStartOfMinute(ts), trace_id, ts)"));
   statements.push_back(table(
       "series",
       fmt::format("workspace {low}, day Date, name {low}, series_id UInt64, type Int32, temporality Int32, "
@@ -230,9 +232,8 @@ std::vector<Migration> Schema::migrations() const {
                   fmt::arg("low", kLow), fmt::arg("text", kText)),
       "AggregatingMergeTree", "PARTITION BY day ORDER BY (workspace, name, series_id)"));
   statements.push_back(table("number_points",
-                             point_head +
-                                 "value Float64 CODEC(Delta, ZSTD(1)), is_int UInt8 CODEC(ZSTD(1)), "
-                                 "int_value Int64 CODEC(ZSTD(1))",
+                             point_head + "value Float64 CODEC(Delta, ZSTD(1)), is_int UInt8 CODEC(ZSTD(1)), "
+                                          "int_value Int64 CODEC(ZSTD(1))",
                              "MergeTree", kBySeries));
   statements.push_back(table(
       "histogram_points",
@@ -245,17 +246,17 @@ std::vector<Migration> Schema::migrations() const {
           "negative_counts Array(UInt64) CODEC(ZSTD(1)), quantiles Array(Float64) CODEC(ZSTD(1)), "
           "quantile_values Array(Float64) CODEC(ZSTD(1))",
       "MergeTree", kBySeries));
-  statements.push_back(table("exemplars",
-                             fmt::format("{}value Float64 CODEC(ZSTD(1)), trace_id {}, span_id {}, attrs {}", point_head,
-                                         kText, kText, kText),
-                             "MergeTree", kBySeries));
   statements.push_back(table(
-      "events",
-      fmt::format("workspace {low}, ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)), event_id {text}, type {low}, "
-                  "trace_id {text}, {identifiers}data {text}, received_at DateTime('UTC') CODEC(Delta, ZSTD(1)), "
-                  "ingest_id UInt64 CODEC(ZSTD(1))",
-                  fmt::arg("low", kLow), fmt::arg("text", kText), fmt::arg("identifiers", identifiers)),
-      "MergeTree", "PARTITION BY toDate(ts) ORDER BY (workspace, type, ts)"));
+      "exemplars",
+      fmt::format("{}value Float64 CODEC(ZSTD(1)), trace_id {}, span_id {}, attrs {}", point_head, kText, kText, kText),
+      "MergeTree", kBySeries));
+  statements.push_back(
+      table("events",
+            fmt::format("workspace {low}, ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)), event_id {text}, type {low}, "
+                        "trace_id {text}, {identifiers}data {text}, received_at DateTime('UTC') CODEC(Delta, ZSTD(1)), "
+                        "ingest_id UInt64 CODEC(ZSTD(1))",
+                        fmt::arg("low", kLow), fmt::arg("text", kText), fmt::arg("identifiers", identifiers)),
+            "MergeTree", "PARTITION BY toDate(ts) ORDER BY (workspace, type, ts)"));
 
   const std::string span_select = fmt::format(
       "SELECT workspace, ts, trace_id, span_id, parent_span_id, name, "
@@ -271,15 +272,17 @@ std::vector<Migration> Schema::migrations() const {
                                          "spans_hot WHERE ts >= " + boundary));
   statements.push_back(view(
       "metrics",
-      "SELECT p.workspace AS workspace, p.name AS name, s.type AS type, s.unit AS unit, s.service_name AS service_name, "
+      "SELECT p.workspace AS workspace, p.name AS name, s.type AS type, s.unit AS unit, s.service_name AS "
+      "service_name, "
       "s.labels AS labels, p.ts AS ts, p.value AS value, p.series_id AS series_id FROM {db}.number_points AS p "
       "ANY LEFT JOIN {db}.series AS s ON s.workspace = p.workspace AND s.name = p.name AND s.series_id = p.series_id"));
   return {first};
 }
 
 std::vector<std::string> Schema::table_names() const {
-  return {"migrations", "state",         "spans_hot",        "spans_kept", "logs",   "identifiers", "traces", "span_rollup",
-          "llm_calls",  "number_points", "histogram_points", "exemplars",  "series", "events",      "spans",  "metrics"};
+  return {"migrations",  "state",     "spans_hot",     "spans_kept",       "logs",      "identifiers", "traces",
+          "span_rollup", "llm_calls", "number_points", "histogram_points", "exemplars", "series",      "events",
+          "spans",       "metrics"};
 }
 
 std::vector<FilteredTable> Schema::tables() const {

@@ -42,8 +42,8 @@ class SpanBlockBuilder {
   std::size_t bytes() const;
   // The blocks, in the order of their days; the builder is empty then.
   std::vector<TableBlock> take();
-  // The blocks derived from the spans taken since the last call: tables kTraces and kSpanRollup. They belong to the same
-  // batch; the engine has no view that would make them.
+  // The blocks derived from the spans taken since the last call: tables kTraces and kSpanRollup. They belong to the
+  // same batch; the engine has no view that would make them.
   std::vector<TableBlock> take_derived();
 
  private:
