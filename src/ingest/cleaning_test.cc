@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kCatalogue = R"(
 identifiers:
-  - {number: 1, name: client_id, aliases: [clientId, fettle.client_id], column: true, low_cardinality: true}
+  - {number: 1, name: client_id, aliases: [clientId], column: true, low_cardinality: true}
   - {number: 2, name: job_id, aliases: [jobId, messaging.message.id], column: true, index: trace}
   - {number: 3, name: model, aliases: [gen_ai.response.model, gen_ai.request.model], column: true, low_cardinality: true}
 )";
