@@ -50,7 +50,8 @@ std::string_view type_of(std::string_view path) {
 
 std::string etag_of(std::string_view bytes) {
   const auto digest = access::sha256_of(bytes);
-  return '"' + to_hex({reinterpret_cast<const char*>(digest.data()), 16}) + '"';
+  // Weak: the variants of a file share it, and their bytes differ.
+  return "W/\"" + to_hex({reinterpret_cast<const char*>(digest.data()), 16}) + '"';
 }
 
 // The hashes of the page's own inline scripts, as the build of the UI noted them.
