@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "ingest/bytes.h"
@@ -102,6 +103,17 @@ std::uint64_t gap(std::optional<std::uint64_t> from, std::optional<std::uint64_t
 
 bool all_zero(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](char byte) { return byte == 0; });
+}
+
+// Where the zeros at the end begin. By words: the space reserved ahead is megabytes.
+std::uint64_t end_without_zeros(std::string_view bytes) {
+  std::uint64_t end = bytes.size();
+  for (std::uint64_t word; end >= sizeof word; end -= sizeof word) {
+    std::memcpy(&word, bytes.data() + end - sizeof word, sizeof word);
+    if (word != 0) break;
+  }
+  while (end > 0 && bytes[end - 1] == 0) --end;
+  return end;
 }
 
 // The next place at or after `from` where an intact record header of this segment lies.
@@ -308,9 +320,7 @@ SegmentScan scan_segment(std::string_view bytes, const SegmentExpectation& expec
     const auto next = resume < bytes.size() ? find_record(bytes, resume, expected, next_sequence.value_or(0))
                                             : std::optional<std::uint64_t>();
     if (!next) {
-      std::uint64_t written = bytes.find_last_not_of('\0', bytes.size());
-      written = written == std::string_view::npos ? 0 : written + 1;
-      const std::uint64_t lost_end = expected.end.value_or(std::max(written, at));
+      const std::uint64_t lost_end = expected.end.value_or(std::max(end_without_zeros(bytes), at));
       if (lost_end > at) {
         lose(at, lost_end, gap(next_sequence, expected.next_sequence), expected.end.has_value(),
              is_ours ? what : "torn tail");
