@@ -103,7 +103,7 @@ struct Front::Impl {
         (*answer)(std::unexpected(outcome.error()));
         return;
       }
-      (*answer)(Accepted{outcome->records, outcome->rejected, outcome->rejected != 0 ? kRepeated : std::string()});
+      (*answer)(Accepted{outcome->records, outcome->rejected, outcome->rejected != 0 ? kRepeated : std::string(), {}});
     });
     switch (seen.state) {
       case ReplayGuard::State::kInFlight: return;
@@ -115,7 +115,7 @@ struct Front::Impl {
         pipeline.add_duplicate(job.submission, seen.answer.records);
         waiting.push_back({{},
                            [answer](const Result<Accepted>& outcome) { (*answer)(outcome); },
-                           {seen.answer.records, seen.answer.rejected, seen.answer.rejected != 0 ? kRepeated : std::string()},
+                           {seen.answer.records, seen.answer.rejected, seen.answer.rejected != 0 ? kRepeated : std::string(), {}},
                            true});
         return;
       case ReplayGuard::State::kNew: break;

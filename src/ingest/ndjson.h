@@ -12,6 +12,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "ingest/line_error.h"
 #include "otlp/decode.h"
 #include "otlp/model.h"
 
@@ -23,11 +24,6 @@ struct NdjsonOptions {
   UnixNanos received_at = 0;
   std::string service_name;  // for lines that name none; from ?service= or the X-Service-Name header
   std::string container_id;  // for container logs
-};
-
-struct LineError {
-  std::uint64_t line = 0;  // from 1
-  std::string detail;
 };
 
 struct NdjsonSummary {

@@ -168,6 +168,7 @@ struct Pipeline::Impl {
 
   Result<Accepted> add_logs(const Submission& submission, const std::string& body) {
     std::string warning;
+    std::vector<LineError> line_errors;
     if (submission.format == Submission::Format::kNdjson || submission.format == Submission::Format::kJsonLogs) {
       NdjsonOptions reading;
       reading.limits = options.limits;
@@ -177,6 +178,7 @@ struct Pipeline::Impl {
       auto summary = decode_ndjson(body, submission.format == Submission::Format::kJsonLogs, reading, records);
       if (!summary) return std::unexpected(std::move(summary).error());
       if (summary->unparsable != 0) warning = fmt::format("{} lines were kept as text", summary->unparsable);
+      line_errors = std::move(summary->errors);
     } else {
       auto decoded = submission.format == Submission::Format::kJson ? otlp::decode_json(body, options.limits, records)
                                                                     : otlp::decode_protobuf(body, options.limits, records);
@@ -184,6 +186,7 @@ struct Pipeline::Impl {
     }
     Accepted accepted = begin(records, records.records.size());
     if (accepted.message.empty()) accepted.message = std::move(warning);
+    accepted.line_errors = std::move(line_errors);
     const std::uint64_t removed = clean(submission, records);
     open_senders(submission, records);
     if (removed != 0) {

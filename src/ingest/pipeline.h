@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -18,6 +19,7 @@
 #include "core/metrics.h"
 #include "ingest/content_policy.h"
 #include "ingest/decompress.h"
+#include "ingest/line_error.h"
 #include "ingest/pricing.h"
 #include "ingest/replay_guard.h"
 #include "ingest/spool.h"
@@ -68,6 +70,7 @@ struct Accepted {
   std::int64_t received = 0;
   std::int64_t rejected = 0;
   std::string message;  // the first reason of a rejection or a warning; never payload
+  std::vector<LineError> line_errors;
 };
 
 class Pipeline {

@@ -120,7 +120,13 @@ http::Response success(bool is_lines, otlp::Signal signal, otlp::Encoding encodi
   std::string body = fmt::format(R"({{"accepted":{},"rejected":{},"message":)", accepted.received - accepted.rejected,
                                  accepted.rejected);
   append_json_string(body, accepted.message);
-  return http::Response::make(200, kJson, body + "}");
+  body += ",\"errors\":[";
+  for (const LineError& error : accepted.line_errors) {
+    body += fmt::format("{}{{\"line\":{},\"detail\":", body.back() == '[' ? "" : ",", error.line);
+    append_json_string(body, error.detail);
+    body += "}";
+  }
+  return http::Response::make(200, kJson, body + "]}");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -73,9 +74,10 @@ telemetry::StatementOptions options_until(const std::stop_token& stop) {
   return options;
 }
 
-// The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later.
+// The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later. Spans
+// older than the hot window are taken too, and stay hot until the job has weighed them.
 telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
-  days.spans_hot += 2;
+  days.spans_hot = std::max(days.spans_hot, days.spans_kept) + 2;
   for (std::uint32_t* table : {&days.spans_kept, &days.logs, &days.metrics}) *table += 1;
   return days;
 }

@@ -118,7 +118,11 @@ Result<void> Retention::promote(UnixNanos from, UnixNanos to, Outcome& outcome) 
 
 Result<void> Retention::rescue(UnixNanos boundary, UnixNanos touched_since, Outcome& outcome) {
   const std::string& db = client_.database();
-  const UnixNanos oldest = boundary - (static_cast<UnixNanos>(options_.days.spans_hot) + 1) * kNanosPerDay;
+  // What can be copied begins with the oldest hot day: spans may come as late as their retention allows.
+  auto days = days_of("spans_hot");
+  if (!days) return std::unexpected(std::move(days).error());
+  if (days->empty()) return {};
+  const UnixNanos oldest = days->front() * kNanosPerDay;
   const std::string arrived = fmt::format("received_at >= toDateTime({}, 'UTC')", std::max<UnixNanos>(0, touched_since) / kNanosPerSecond);
   // Traces of which something arrived that can change what lies before the boundary.
   const std::string touched =

@@ -201,7 +201,8 @@ std::string span_json_sql(const IdentifierCatalogue& catalogue, std::string_view
 std::string log_json_sql(const IdentifierCatalogue& catalogue, std::string_view type) {
   // A body that was text, or none, is stored as it is; any other as JSON.
   return fmt::format(
-      "concat('{{{}\"ts\":\"', {}, '\",\"observed_ts\":\"', replaceOne(toString(observed_ts), ' ', 'T'), "
+      "concat('{{{}\"ts\":\"', {}, '\",\"observed_ts\":\"', replaceOne(toString(if(observed_ts = "
+      "toDateTime64(0, 9, 'UTC'), ts, observed_ts)), ' ', 'T'), "
       "'Z\",\"severity_number\":', toString(severity_number), ',\"severity_text\":', toJSONString(severity_text), "
       "',\"level\":\"', level, '\",\"body\":', if(body_type <= 1, toJSONString(body), body), ',\"event_name\":', "
       "toJSONString(event_name), ',\"trace_id\":', toJSONString(trace_id), ',\"span_id\":\"', span_id, "

@@ -92,7 +92,8 @@ StatementOptions scoped(const Scope& scope, const ReadOptions& options, NameValu
   statement.parameters = std::move(parameters);
   statement.time_max = options.time_max;
   statement.stop = options.stop;
-  statement.settings = {{"json_type_escape_dots_in_keys", "1"}};
+  // Compiling the long expressions of a row takes a second and saves microseconds.
+  statement.settings = {{"json_type_escape_dots_in_keys", "1"}, {"compile_expressions", "0"}};
   return statement;
 }
 
