@@ -1,6 +1,8 @@
 // What a decoded request goes through before it is stored: content policy, masking, identifiers, usage of models.
 #include <gtest/gtest.h>
 
+#include <ostream>
+
 #include "ingest/attribute_keys.h"
 #include "ingest/content_policy.h"
 #include "ingest/llm_usage.h"
@@ -99,6 +101,7 @@ struct LogContentCase {
   int severity;
   bool kept;
 };
+void PrintTo(const LogContentCase& log, std::ostream* out) { *out << log.environment << ' ' << log.severity; }
 class LogContent : public Cleaning, public testing::WithParamInterface<LogContentCase> {};
 TEST_P(LogContent, IsKeptAtDebugOutsideProductionAlone) {
   ContentPolicy policy;

@@ -61,13 +61,24 @@ int severity_of_python(std::int64_t level) {
   return level >= 10 ? kDebug : 0;
 }
 
-// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by their magnitude.
+// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by their magnitude: how many nanoseconds
+// one unit of `value` is.
+std::int64_t nanos_per_unit(double value) {
+  if (value < 1e11) return kNanosPerSecond;
+  if (value < 1e14) return kNanosPerMilli;
+  return value < 1e17 ? 1'000 : 1;
+}
+
+UnixNanos time_of_integer(std::int64_t value) {
+  return value > 0 ? value * nanos_per_unit(static_cast<double>(value)) : 0;
+}
+
 UnixNanos time_of_number(double value) {
   if (!std::isfinite(value) || value <= 0 || value >= 9.2e18) return 0;
-  if (value < 1e11) return static_cast<UnixNanos>(value * 1e9);
-  if (value < 1e14) return static_cast<UnixNanos>(value * 1e6);
-  if (value < 1e17) return static_cast<UnixNanos>(value * 1e3);
-  return static_cast<UnixNanos>(value);
+  // Whole units apart from their fraction: as one product a double is off by some dozens of nanoseconds.
+  const double whole = std::floor(value);
+  const std::int64_t unit = nanos_per_unit(value);
+  return static_cast<std::int64_t>(whole) * unit + std::llround((value - whole) * static_cast<double>(unit));
 }
 
 struct ParsedTime {
@@ -435,9 +446,7 @@ class Decoder {
     if (value.is_string()) {
       parsed = time_of_text(std::string_view(value));
     } else if (value.is_int64()) {
-      const std::int64_t number = std::int64_t(value);
-      // Exact beyond 2^53, where a double would round nanoseconds.
-      parsed.time = number >= 100'000'000'000'000'000 ? number : time_of_number(static_cast<double>(number));
+      parsed.time = time_of_integer(std::int64_t(value));
     } else if (value.is_number()) {
       parsed.time = time_of_number(double(value));
     }

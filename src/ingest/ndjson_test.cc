@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
+
 #include "core/ids.h"
 #include "otlp/encode.h"
 
@@ -108,6 +110,7 @@ struct LevelCase {
   const char* line;
   int severity;
 };
+void PrintTo(const LevelCase& level, std::ostream* out) { *out << level.line; }
 class Levels : public testing::TestWithParam<LevelCase> {};
 TEST_P(Levels, AreMappedByDialect) {
   EXPECT_EQ(decode(GetParam().line).logs.records.at(0).severity_number, GetParam().severity) << GetParam().line;
@@ -126,6 +129,7 @@ struct TimeCase {
   const char* json;
   UnixNanos time;
 };
+void PrintTo(const TimeCase& time, std::ostream* out) { *out << time.json; }
 class Times : public testing::TestWithParam<TimeCase> {};
 TEST_P(Times, AreReadByMagnitudeOrFormat) {
   EXPECT_EQ(decode(std::string(R"({"msg":"a","time":)") + GetParam().json + "}").logs.records.at(0).time, GetParam().time)

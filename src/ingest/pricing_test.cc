@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <ostream>
 
 namespace fettle::ingest {
 namespace {
@@ -22,6 +23,7 @@ struct UsageCase {
   Usage reported;
   TokenClasses expected;
 };
+void PrintTo(const UsageCase& usage, std::ostream* out) { *out << usage.provider; }
 class Disjoint : public testing::TestWithParam<UsageCase> {};
 TEST_P(Disjoint, ClassesAddUpToWhatTheProviderCounted) {
   const auto& [provider, reported, expected] = GetParam();
