@@ -28,12 +28,16 @@ class ByteBuffer {
     size_ += count;
     return at;
   }
-  void append(std::string_view bytes) { std::memcpy(extend(bytes.size()), bytes.data(), bytes.size()); }
+  void append(std::string_view bytes) {
+    if (!bytes.empty()) std::memcpy(extend(bytes.size()), bytes.data(), bytes.size());
+  }
   template <class T>
   void append_value(T value) {
     std::memcpy(extend(sizeof(T)), &value, sizeof(T));
   }
-  void append_zeros(std::size_t count) { std::memset(extend(count), 0, count); }
+  void append_zeros(std::size_t count) {
+    if (count != 0) std::memset(extend(count), 0, count);
+  }
   void append_varint(std::uint64_t value) {
     while (value >= 0x80) {
       *extend(1) = static_cast<char>(value | 0x80);

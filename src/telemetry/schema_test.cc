@@ -34,7 +34,8 @@ TEST(Schema, EveryTableThatIngestWritesHasARowFilter) {
 TEST(Schema, AClusterGetsReplicatedTablesEverywhere) {
   const IdentifierCatalogue catalogue = shipped_catalogue();
   const Schema schema(catalogue, {.database = "ops", .cluster = "main"});
-  for (const Statement& statement : schema.migrations().front().statements) {
+  const std::vector<Migration> migrations = schema.migrations();
+  for (const Statement& statement : migrations.front().statements) {
     EXPECT_NE(statement.sql.find("ON CLUSTER 'main'"), std::string::npos) << statement.name;
     EXPECT_EQ(statement.sql.find("fettle."), std::string::npos) << statement.name;
     EXPECT_EQ(statement.sql.find("{db}"), std::string::npos) << statement.name;
