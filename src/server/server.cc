@@ -169,6 +169,7 @@ Result<void> Server::Parts::start_ingest() {
   ingest::Spool::Options options;
   options.dir = data_dir->path() / "spool";
   options.bytes_max = config.limits.spool_bytes;
+  options.boot_id = ingest::current_boot_id();
   auto opened = ingest::Spool::open(std::move(options), disk, clock, rng, metrics, balance, guard);
   if (!opened) return std::unexpected(std::move(opened).error().within("opening the spool"));
   spool = std::move(*opened);
