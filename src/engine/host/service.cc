@@ -432,7 +432,13 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
     }
   }
   auto& settings = job->session.settings;
-  if (!caller.is_trusted) settings["log_comment"] = caller.workspace;
+  if (!caller.is_trusted) {
+    // The row filter goes by this setting, and a subquery's own SETTINGS clause changes it past readonly = 1.
+    if (mentions(job->statement.text, "log_comment")) {
+      return fail(ErrorCode::kPermissionDenied, "the setting log_comment names the workspace and is set by the token alone");
+    }
+    settings["log_comment"] = caller.workspace;
+  }
   if (job->session.is_read_only) {
     if (auto restricted = restrict_statement(*job); !restricted) return std::unexpected(std::move(restricted).error());
   }
@@ -465,6 +471,8 @@ Result<void> Service::restrict_statement(const Job& job) const {
   if (!is_read(job.statement.kind)) {
     return deny("a read-only caller may only SELECT, WITH, SHOW, DESCRIBE, EXISTS and EXPLAIN");
   }
+  // With readonly = 1 the engine checks the settings of the outermost query alone.
+  if (mentions(job.statement.text, "settings")) return deny("a read-only caller may not use a SETTINGS clause");
   for (const std::string& name : function_names(job.statement.text)) {
     if (is_one_of(name, kReaderFunctionsRefused)) {
       return deny(fmt::format("a read-only caller may not use the function {}", name));

@@ -355,6 +355,20 @@ std::vector<std::string> function_names(std::string_view sql) {
   return out;
 }
 
+bool mentions(std::string_view sql, std::string_view name) {
+  Lexer lexer(sql);
+  while (auto token = lexer.next()) {
+    std::string_view text = sql.substr(token->begin, token->end - token->begin);
+    if (token->kind == TokenKind::kQuotedName && text.size() >= 2) {
+      text = text.substr(1, text.size() - 2);
+    } else if (token->kind != TokenKind::kWord) {
+      continue;
+    }
+    if (std::ranges::equal(text, name, {}, lower)) return true;
+  }
+  return false;
+}
+
 std::string without_literals(std::string_view sql, std::size_t bytes_max) {
   std::string out;
   Lexer lexer(sql);

@@ -49,6 +49,10 @@ std::string insert_from_file(const Statement& insert, std::string_view path, std
 // Lower-case names of all functions called, of quoted names too: `merge`, `count`.
 std::vector<std::string> function_names(std::string_view sql);
 
+// True when `name` (lower case) stands somewhere as a word or quoted name, whatever its role; never inside a literal or
+// comment.
+bool mentions(std::string_view sql, std::string_view name);
+
 // The statement with its literals replaced by '?', cut to `bytes_max`: fit for a log.
 std::string without_literals(std::string_view sql, std::size_t bytes_max);
 

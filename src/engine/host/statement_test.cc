@@ -123,5 +123,14 @@ TEST(Statement, LogsHoldNoLiterals) {
   EXPECT_EQ(without_literals("SELECT abcdef", 9), "SELECT ab");
 }
 
+TEST(Mentions, FindsWordsAndQuotedNamesButNoLiterals) {
+  EXPECT_TRUE(mentions("SELECT 1 FROM (SELECT 1 SETTINGS log_comment = '*')", "settings"));
+  EXPECT_TRUE(mentions("set LOG_COMMENT='*'", "log_comment"));
+  EXPECT_TRUE(mentions("SELECT `settings` FROM t", "settings"));
+  EXPECT_FALSE(mentions("SELECT getSetting('log_comment'), 'settings' /* settings */ -- settings", "settings"));
+  EXPECT_FALSE(mentions("SELECT getSetting('log_comment')", "log_comment"));
+  EXPECT_FALSE(mentions("SELECT settings_count FROM t", "settings"));
+}
+
 }  // namespace
 }  // namespace fettle::engine_host

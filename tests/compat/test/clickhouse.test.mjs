@@ -66,7 +66,12 @@ test('errors have the right code', async () => {
   await refused(rows(reader, 'SELECT 1; SELECT 2'), '62');
   await refused(reader.insert({ table: 'logs', values: [{ body: 'x' }], format: 'JSONEachRow' }), '164');
   await refused(reader.command({ query: 'CREATE TABLE x (a Int8) ENGINE = Memory' }), '164');
-  await refused(rows(reader, "SELECT 1 SETTINGS log_comment = '*'"), '164');
+  for (const client of [reader, admin]) {
+    await refused(rows(client, "SELECT 1 SETTINGS log_comment = '*'"));
+    await refused(rows(client, "SELECT body FROM (SELECT body FROM logs SETTINGS log_comment = '*')"));
+    await refused(rows(client, "WITH x AS (SELECT body FROM logs SETTINGS `log_comment` = 'zeta') SELECT * FROM x"));
+    await refused(client.command({ query: "SET log_comment = '*'", session_id: 'wide' }));
+  }
   await refused(rows(reader, "SELECT * FROM merge('fettle', 'logs')"));
   await refused(rows(reader, "SELECT * FROM file('/etc/passwd', 'LineAsString')"));
 });
