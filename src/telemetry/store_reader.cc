@@ -146,8 +146,13 @@ Result<TimeRange> StoreReader::bounds_of_trace(const Scope& scope, std::string_v
   if (!rows) return std::unexpected(std::move(rows).error());
   TimeRange bounds;
   if (!rows->empty() && (*rows)[0][2] != "0") {
-    bounds.from = number_of<std::int64_t>((*rows)[0][0]) * kNanosPerMilli - kSlack;
-    bounds.to = number_of<std::int64_t>((*rows)[0][1]) * kNanosPerMilli + kSlack;
+    // A span may claim to end in the year 2554; as nanoseconds that would wrap around.
+    constexpr std::int64_t kLastMilli = 9'214'646'400'000;  // 2261-12-31
+    const auto bound = [&](int column) {
+      return std::clamp<std::int64_t>(number_of<std::int64_t>((*rows)[0][static_cast<std::size_t>(column)]), 0, kLastMilli) * kNanosPerMilli;
+    };
+    bounds.from = bound(0) - kSlack;
+    bounds.to = bound(1) + kSlack;
   }
   return bounds;
 }
