@@ -128,6 +128,7 @@ double end_to_end(const std::string& name, bool logs, bool grpc) {
   load.address = server.address(grpc ? "otlp_grpc" : "otlp_http");
   load.shape.logs = logs;
   load.grpc = grpc;
+  load.connections = 16;  // exporters wait for each answer: fewer would leave the queue empty between them
   const char* seconds = std::getenv("FETTLE_BENCH_SECONDS");
   load.duration = std::chrono::duration<double>(seconds != nullptr ? std::atof(seconds) : 20);
   const auto begin = Clock::now();
