@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <optional>
 #include <thread>
 
 #include "http/listen_socket.h"
@@ -199,8 +200,10 @@ TEST(Client, AStopEndsTheExchangeAtOnce) {
   SilentServer server;
   Client client(server.url(), {});
   std::stop_source stop;
+  std::optional<Responder> unanswered;  // kept: a responder that is let go answers
   std::jthread stopping([&] {
-    EXPECT_TRUE(server.waiting.take());
+    unanswered = server.waiting.take();
+    EXPECT_TRUE(unanswered);
     stop.request_stop();
   });
   const auto began = std::chrono::steady_clock::now();
