@@ -1,5 +1,5 @@
-// Reading the store: typed questions in, ready-made JSON rows out. Nothing is parsed in between: a row is the JSON
-// object of docs/openapi.yaml (Span, Log, JourneyItem) as the engine wrote it.
+// Reading the store: typed questions in, ready-made JSON rows out: a row is the JSON object of docs/openapi.yaml (Span,
+// Log, JourneyItem).
 //
 //   auto end = reader.trace(scope, "0af7651916cd43dd8448eb211c80319c", {}, {.stop = stop},
 //                           [&](std::string_view span) { return stream.write(span); });
@@ -130,7 +130,7 @@ class Reader {
   virtual Result<TraceEnd> trace(const Scope& scope, std::string_view trace_id, TraceLimits limits,
                                  const ReadOptions& options, const RowSink& sink) = 0;
 
-  // The whole TraceOutline document for a waterfall. kNotFound; kTooLarge over `rows_max` of the limits.
+  // The TraceOutline document for a waterfall, of the first `rows_max` spans. kNotFound.
   virtual Result<std::string> outline(const Scope& scope, std::string_view trace_id, TraceLimits limits,
                                       const ReadOptions& options) = 0;
 

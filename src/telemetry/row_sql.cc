@@ -25,45 +25,6 @@ std::string stored_id(std::string_view id, std::size_t hex_digits) {
 constexpr std::size_t kTraceIdDigits = 32;
 constexpr std::size_t kSpanIdDigits = 16;
 
-// JSON members `"kind":"value"` of the identifiers that are set, as an Array(String) expression.
-std::string pairs_sql(const IdentifierCatalogue& catalogue) {
-  std::string out = "[";
-  for (const IdentifierDefinition& definition : catalogue.all()) {
-    if (!definition.is_column) continue;
-    if (out.size() > 1) out += ", ";
-    out += fmt::format("if({0} = '', '', concat('\"{0}\":', toJSONString({0})))", definition.name);
-  }
-  return out + "]";
-}
-
-std::string kinds_sql(const IdentifierCatalogue& catalogue) {
-  std::string out = "[";
-  for (const IdentifierDefinition& definition : catalogue.all()) {
-    if (!definition.is_column) continue;
-    if (out.size() > 1) out += ", ";
-    out += fmt::format("toUInt8({})", definition.kind);
-  }
-  return out + "]";
-}
-
-constexpr std::string_view kTime = "concat(replaceOne(toString(ts), ' ', 'T'), 'Z')";
-
-// attrs with the attributes that live in identifier columns put back, and the identifiers themselves.
-std::string attributes_and_ids_sql(const IdentifierCatalogue& catalogue) {
-  const std::string pairs = pairs_sql(catalogue);
-  // toJSONString(attrs) is an object: between its braces stand its members, if any.
-  return fmt::format(
-      "',\"attrs\":{{', arrayStringConcat(arrayFilter(x -> x != '', arrayConcat("
-      "if(promoted = 0, [], arrayFilter((x, k) -> bitTest(promoted, k), {0}, {1})), "
-      "[substring(toJSONString(attrs) AS attrs_json, 2, length(attrs_json) - 2)])), ','), "
-      "'}},\"ids\":{{', arrayStringConcat(arrayFilter(x -> x != '', {0}), ','), '}}'",
-      pairs, kinds_sql(catalogue));
-}
-
-std::string type_member(std::string_view type) {
-  return type.empty() ? std::string() : fmt::format("\"type\":\"{}\",", type);
-}
-
 void add_in(Condition& condition, std::string_view column, const std::vector<std::string>& values) {
   if (!values.empty()) condition.add(fmt::format("{} IN {}", column, condition.bind_list(values)));
 }
@@ -183,34 +144,6 @@ void add_span_text(Condition& condition, const TextFilter& text) {
 }
 
 }  // namespace
-
-std::string span_json_sql(const IdentifierCatalogue& catalogue, std::string_view type) {
-  return fmt::format(
-      "concat('{{{}\"ts\":\"', {}, '\",\"trace_id\":', toJSONString(trace_id), ',\"span_id\":\"', span_id, "
-      "'\",\"parent_span_id\":\"', parent_span_id, '\",\"name\":', toJSONString(name), ',\"kind\":\"', kind, "
-      "'\",\"status\":\"', status, '\",\"status_message\":', toJSONString(status_message), ',\"duration_ms\":', "
-      "toString(duration_ms), ',\"service_name\":', toJSONString(service_name), ',\"scope_name\":', "
-      "toJSONString(scope_name), ',\"scope_version\":', toJSONString(scope_version), ',\"trace_state\":', "
-      "toJSONString(trace_state), ',\"flags\":', toString(flags), {}, ',\"resource\":', if(resource = '', '{{}}', "
-      "resource), ',\"events\":', if(events = '', '[]', events), ',\"links\":', if(links = '', '[]', links), "
-      "',\"dropped_attributes_count\":', toString(dropped_attributes_count), ',\"dropped_events_count\":', "
-      "toString(dropped_events_count), ',\"dropped_links_count\":', toString(dropped_links_count), '}}')",
-      type_member(type), kTime, attributes_and_ids_sql(catalogue));
-}
-
-std::string log_json_sql(const IdentifierCatalogue& catalogue, std::string_view type) {
-  // A body that was text, or none, is stored as it is; any other as JSON.
-  return fmt::format(
-      "concat('{{{}\"ts\":\"', {}, '\",\"observed_ts\":\"', replaceOne(toString(if(observed_ts = "
-      "toDateTime64(0, 9, 'UTC'), ts, observed_ts)), ' ', 'T'), "
-      "'Z\",\"severity_number\":', toString(severity_number), ',\"severity_text\":', toJSONString(severity_text), "
-      "',\"level\":\"', level, '\",\"body\":', if(body_type <= 1, toJSONString(body), body), ',\"event_name\":', "
-      "toJSONString(event_name), ',\"trace_id\":', toJSONString(trace_id), ',\"span_id\":\"', span_id, "
-      "'\",\"service_name\":', toJSONString(service_name), ',\"scope_name\":', toJSONString(scope_name), "
-      "',\"flags\":', toString(flags), {}, ',\"resource\":', if(resource = '', '{{}}', resource), "
-      "',\"dropped_attributes_count\":', toString(dropped_attributes_count), '}}')",
-      type_member(type), kTime, attributes_and_ids_sql(catalogue));
-}
 
 void Condition::add(std::string_view sql) {
   if (!sql_.empty()) sql_ += " AND ";

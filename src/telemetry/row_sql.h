@@ -1,6 +1,5 @@
-// Pieces of statements over spans and logs: rows as the JSON objects of docs/openapi.yaml, written by the engine, and
-// filters as conditions. Every value of a user is a bound parameter; names come from the catalogue alone.
-// Internal to the reader.
+// Filters as conditions of a statement. Every value of a user is a bound parameter; names come from the catalogue
+// alone. Internal to the reader.
 #pragma once
 
 #include <string>
@@ -12,10 +11,6 @@
 #include "telemetry/read_filter.h"
 
 namespace fettle::telemetry {
-
-// A String expression that is one row's JSON object; with a `type`, it begins with "type":"…".
-std::string span_json_sql(const IdentifierCatalogue& catalogue, std::string_view type = {});
-std::string log_json_sql(const IdentifierCatalogue& catalogue, std::string_view type = {});
 
 // A condition that grows by parts joined with AND, and the parameters it names.
 class Condition {
