@@ -155,6 +155,22 @@ Result<StoreReader::Found> StoreReader::find(const Scope& scope, std::string_vie
   for (const Found::Kind& one : found.kinds) {
     if (found.is_wanted(one)) found.widen(one.summary);
   }
+  if (!scope.clients.empty() && !found.trace_ids.empty()) {
+    // Whoever may see some clients alone learns only of traces that hold rows of theirs.
+    Condition where;
+    add_time(where, found.time);
+    where.add("trace_id IN " + where.bind_list(found.trace_ids));
+    add_scope(where, scope);
+    auto visible =
+        client_.query(fmt::format("SELECT DISTINCT trace_id FROM (SELECT trace_id FROM {0}.spans WHERE {1} UNION ALL "
+                                  "SELECT trace_id FROM {0}.logs WHERE {1})",
+                                  database, where.sql()),
+                      scoped(scope, options, where.parameters()));
+    if (!visible) return std::unexpected(std::move(visible).error());
+    std::unordered_set<std::string> seen;
+    for (const auto& row : *visible) seen.insert(row[0]);
+    std::erase_if(found.trace_ids, [&](const std::string& id) { return !seen.contains(id); });
+  }
   return found;
 }
 
