@@ -74,11 +74,12 @@ telemetry::StatementOptions options_until(const std::stop_token& stop) {
   return options;
 }
 
-// The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later. Spans
-// older than the hot window are taken too, and stay hot until the job has weighed them.
+// The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later. Spans and
+// logs older than the hot window are taken too, and stay hot until the job has weighed them.
 telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
   days.spans_hot = std::max(days.spans_hot, days.spans_kept) + 2;
-  for (std::uint32_t* table : {&days.spans_kept, &days.logs, &days.metrics}) *table += 1;
+  days.logs_hot = std::max(days.logs_hot, days.logs_kept) + 2;
+  for (std::uint32_t* table : {&days.spans_kept, &days.logs_kept, &days.metrics}) *table += 1;
   return days;
 }
 
@@ -86,9 +87,9 @@ telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
 
 telemetry::RetentionDays retention_days(const Config& config) {
   telemetry::RetentionDays days;
-  days.spans_hot = days_of(config.retention.hot);
+  days.spans_hot = days.logs_hot = days_of(config.retention.hot);
   days.spans_kept = days_of(config.retention.spans);
-  days.logs = days_of(config.retention.logs);
+  days.logs_kept = days_of(config.retention.logs);
   days.metrics = days_of(config.retention.metrics);
   days.llm_calls = days_of(config.retention.llm_calls);
   return days;
