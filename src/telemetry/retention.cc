@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 
 #include "core/log.h"
 #include "telemetry/row_sql.h"
@@ -19,6 +20,8 @@ constexpr std::string_view kRuns = "retention_runs";
 constexpr std::string_view kSeen = "retention_seen_";  // and the writer
 
 constexpr UnixNanos kHour = 3'600 * kNanosPerSecond;
+// Readers know the boundary of a minute ago and read the hot tables alone from it on; a statement may take minutes.
+constexpr UnixNanos kBoundaryKnownAfter = kHour / 2;
 // A mark keeps rows of its trace that are up to so much younger than what it was made for.
 constexpr UnixNanos kTraceLengthMax = 7 * kNanosPerDay;
 // An outlier: ten times the median of its operation and beyond its 99th percentile, where there is enough to compare.
@@ -58,13 +61,14 @@ struct Retention::Signal {
   Kind kind;
   std::string_view hot;
   std::string_view kept;
+  std::string_view leaving;
   // Tells rows apart, to see which of them were copied already. Log lines have no id: two that are the same in all of
   // this came in one segment, are readable at once and are copied together.
   std::string_view identity;
 };
 const Retention::Signal Retention::kSignals[2] = {
-    {Kind::kSpans, "spans_hot", "spans_kept", "workspace, trace_id, span_id"},
-    {Kind::kLogs, "logs_hot", "logs_kept",
+    {Kind::kSpans, "spans_hot", "spans_kept", "spans_leaving", "workspace, trace_id, span_id"},
+    {Kind::kLogs, "logs_hot", "logs_kept", "logs_leaving",
      "workspace, ts, trace_id, ingest_id, sipHash64(span_id, service_name, severity_number, body)"},
 };
 
@@ -203,31 +207,41 @@ Result<void> Retention::mark_outliers(const State& state, const std::string& whi
 }
 
 Result<void> Retention::promote_until(UnixNanos target, State& state, Outcome& outcome) {
+  const auto move_to = [&](UnixNanos boundary) -> Result<void> {
+    const UnixNanos moved = clock_.now();
+    auto stored = store_state({{std::string(kBoundary), boundary}, {std::string(kBoundaryMoved), moved}});
+    if (!stored) return stored;
+    state.boundary = outcome.boundary = boundary;
+    state.boundary_moved = moved;
+    return {};
+  };
+  bool has_old_days = false;
   std::string times;
   for (const Signal& signal : kSignals) {
+    auto days = days_of(signal.hot);
+    if (!days) return std::unexpected(std::move(days).error());
+    has_old_days = has_old_days || (!days->empty() && days->begin()->first * kNanosPerDay < target);
     times += fmt::format("{}SELECT ts FROM {}.{} WHERE {}", times.empty() ? "" : " UNION ALL ", client_.database(),
                          signal.hot, between(state.boundary, target));
   }
+  // A store without rows to weigh keeps its boundary: what is sent to it from another time is then readable at once.
+  if (!has_old_days) return {};
   auto hours = client_.query(
       fmt::format("SELECT DISTINCT toUnixTimestamp(toStartOfHour(ts)) AS hour FROM ({}) ORDER BY hour", times),
       {.time_max = std::chrono::minutes(10), .stop = stop_});
   if (!hours) return std::unexpected(std::move(hours).error().within("listing the hours to weigh"));
-  // A store without rows to weigh keeps its boundary: what is sent to it from another time is then readable at once.
-  for (std::size_t i = 0; i < hours->size() && !stop_.stop_requested(); ++i) {
+  for (const auto& row : *hours) {
+    if (stop_.stop_requested()) return {};
     // Whole hours, so that a slice that was cut short is the same slice the next time.
-    const UnixNanos from = std::max(state.boundary, number_of<UnixNanos>((*hours)[i][0]) * kNanosPerSecond);
-    const UnixNanos slice_end = std::min(from / kHour * kHour + kHour, target);
-    if (auto ok = mark_outliers(state, between(from, slice_end)); !ok) return ok;
+    const UnixNanos from = std::max(state.boundary, number_of<UnixNanos>(row[0]) * kNanosPerSecond);
+    const UnixNanos to = std::min(from / kHour * kHour + kHour, target);
+    if (auto ok = mark_outliers(state, between(from, to)); !ok) return ok;
     for (const Signal& signal : kSignals) {
-      if (auto ok = promote(signal, from, slice_end, outcome); !ok) return ok;
+      if (auto ok = promote(signal, from, to, outcome); !ok) return ok;
     }
-    const UnixNanos to = i + 1 == hours->size() ? target : slice_end;
-    const UnixNanos moved = clock_.now();
-    if (auto ok = store_state({{std::string(kBoundary), to}, {std::string(kBoundaryMoved), moved}}); !ok) return ok;
-    state.boundary = outcome.boundary = to;
-    state.boundary_moved = moved;
+    if (auto ok = move_to(to); !ok) return ok;
   }
-  return {};
+  return state.boundary < target ? move_to(target) : Result<void>{};
 }
 
 Result<void> Retention::promote(const Signal& signal, UnixNanos from, UnixNanos to, Outcome& outcome) {
@@ -268,7 +282,7 @@ Result<void> Retention::rescue(const Signal& signal, UnixNanos weighed, const St
   auto days = days_of(signal.hot);
   if (!days) return std::unexpected(std::move(days).error());
   if (days->empty()) return {};
-  const UnixNanos oldest = days->front() * kNanosPerDay;
+  const UnixNanos oldest = days->begin()->first * kNanosPerDay;
   const std::string late = fmt::format("{} AND {}", between(oldest, weighed), arrived_sql(state.seen));
   std::string touched = fmt::format("SELECT workspace, trace_id FROM {}.kept_traces WHERE run >= {}", db, state.runs);
   for (const Signal& other : kSignals) {
@@ -290,15 +304,50 @@ Result<void> Retention::rescue(const Signal& signal, UnixNanos weighed, const St
   return {};
 }
 
-Result<std::vector<std::int32_t>> Retention::days_of(std::string_view table) {
+// Days that hold rows: where a partition was dropped or moved the engine leaves an empty part for a while.
+Result<Retention::RowsOfDays> Retention::days_of(std::string_view table) {
   auto rows = client_.query(
-      "SELECT DISTINCT toUInt16(toDate(partition)) FROM system.parts WHERE database = {db:String} AND table = "
-      "{table:String} AND active ORDER BY 1",
+      "SELECT toUInt16(toDate(partition)) AS day, sum(rows) FROM system.parts WHERE database = {db:String} AND table = "
+      "{table:String} AND active AND rows > 0 GROUP BY day",
       {.parameters = {{"db", client_.database()}, {"table", std::string(table)}}});
   if (!rows) return std::unexpected(std::move(rows).error().within("listing partitions"));
-  std::vector<std::int32_t> days;
-  for (const auto& row : *rows) days.push_back(number_of<std::int32_t>(row[0]));
+  RowsOfDays days;
+  for (const auto& row : *rows) days[number_of<std::int32_t>(row[0])] = number_of<std::uint64_t>(row[1]);
   return days;
+}
+
+Result<void> Retention::move_day(std::string_view from, std::string_view to, std::int32_t day) {
+  auto done =
+      client_.execute(fmt::format("ALTER TABLE {0}.{1} MOVE PARTITION '{3}' TO TABLE {0}.{2}", client_.database(), from,
+                                  to, format_rfc3339(day * kNanosPerDay).substr(0, 10)),
+                      {.time_max = std::chrono::minutes(2)});
+  if (!done)
+    return std::unexpected(std::move(done).error().within(fmt::format("moving a day from {} to {}", from, to)));
+  return {};
+}
+
+// What a run that was cut short left on its way out.
+Result<void> Retention::bring_back(const Signal& signal) {
+  auto days = days_of(signal.leaving);
+  if (!days) return std::unexpected(std::move(days).error());
+  const std::string& db = client_.database();
+  for (const auto& [day, unused] : *days) {
+    const std::string of_day = fmt::format("toDate(ts) = toDate({})", day);
+    const std::string here = fmt::format("(SELECT ingest_id FROM {}.{} WHERE {})", db, signal.hot, of_day);
+    auto doubled =
+        count(fmt::format("SELECT count() FROM {}.{} WHERE {} AND ingest_id IN {}", db, signal.leaving, of_day, here));
+    if (!doubled) return std::unexpected(std::move(doubled).error());
+    if (*doubled == 0) {
+      if (auto ok = move_day(signal.leaving, signal.hot, day); !ok) return ok;
+      continue;
+    }
+    // An engine that is killed while it moves parts may have them in both places.
+    auto copied = copy(fmt::format("INSERT INTO {0}.{1} SELECT * FROM {0}.{2} WHERE {3} AND ingest_id NOT IN {4}", db,
+                                   signal.hot, signal.leaving, of_day, here));
+    if (!copied) return std::unexpected(std::move(copied).error().within("bringing back a day"));
+    if (auto ok = drop_day(signal.leaving, day); !ok) return ok;
+  }
+  return {};
 }
 
 Result<void> Retention::drop_day(std::string_view table, std::int32_t day) {
@@ -309,32 +358,45 @@ Result<void> Retention::drop_day(std::string_view table, std::int32_t day) {
   return {};
 }
 
+// A day is moved out of the way of late rows, counted, and only then dropped: were it counted where it is, a row could
+// come between the counting and the dropping. `weighed` says how many rows there were when the run began.
+//
 // The books are told after the day is gone: were the server killed in between, rows would still be listed as stored,
 // and the sum would still be right.
-Result<void> Retention::drop_hot_days(const Signal& signal, UnixNanos before, Outcome& outcome) {
+Result<void> Retention::drop_hot_days(const Signal& signal, UnixNanos before, const RowsOfDays& weighed,
+                                      Outcome& outcome) {
   auto days = days_of(signal.hot);
   if (!days) return std::unexpected(std::move(days).error());
-  for (const std::int32_t day : *days) {
+  for (const auto& [day, unused] : *days) {
     if ((day + 1) * kNanosPerDay > before || stop_.stop_requested()) break;
+    if (auto ok = move_day(signal.hot, signal.leaving, day); !ok) return ok;
+    auto leaving = days_of(signal.leaving);
+    if (!leaving) return std::unexpected(std::move(leaving).error());
+    const auto known = weighed.find(day);
+    if (known == weighed.end() || (*leaving)[day] > known->second) {
+      // Somebody's rows came while this day was weighed: the next run weighs them.
+      if (auto ok = move_day(signal.leaving, signal.hot, day); !ok) return ok;
+      continue;
+    }
     const std::string of_day = fmt::format("toDate(ts) = toDate({})", day);
     // Rows that came after the day had gone once lie beside others that were kept then: of what is kept only that
     // counts which came with the segments that are here.
     const std::string tables[] = {
-        fmt::format("{}.{} WHERE {}", client_.database(), signal.hot, of_day),
+        fmt::format("{}.{} WHERE {}", client_.database(), signal.leaving, of_day),
         fmt::format("{0}.{1} WHERE {2} AND ingest_id IN (SELECT ingest_id FROM {0}.{3} WHERE {2})", client_.database(),
-                    signal.kept, of_day, signal.hot),
+                    signal.kept, of_day, signal.leaving),
     };
-    std::map<std::pair<std::string, std::string>, std::uint64_t> rows_of[2];  // hot, kept
+    std::map<std::pair<std::string, std::string>, std::uint64_t> rows_of[2];  // leaving, kept
     for (int i = 0; i < 2; ++i) {
       auto rows = client_.query(fmt::format("SELECT workspace, service_name, count() FROM {} GROUP BY 1, 2", tables[i]),
                                 {.time_max = std::chrono::minutes(2), .stop = stop_});
       if (!rows) return std::unexpected(std::move(rows).error());
       for (const auto& row : *rows) rows_of[i][{row[0], row[1]}] = number_of<std::uint64_t>(row[2]);
     }
-    if (auto ok = drop_day(signal.hot, day); !ok) return ok;
-    for (const auto& [whose, hot] : rows_of[0]) {
-      const std::uint64_t kept = std::min(hot, rows_of[1][whose]);
-      if (hot > kept) outcome.removed.push_back({whose.first, whose.second, signal.kind, hot - kept, 0});
+    if (auto ok = drop_day(signal.leaving, day); !ok) return ok;
+    for (const auto& [whose, gone] : rows_of[0]) {
+      const std::uint64_t kept = std::min(gone, rows_of[1][whose]);
+      if (gone > kept) outcome.removed.push_back({whose.first, whose.second, signal.kind, gone - kept, 0});
     }
   }
   return {};
@@ -344,7 +406,7 @@ Result<void> Retention::drop_expired(std::string_view table, Kind kind, std::uin
   auto days = days_of(table);
   if (!days) return std::unexpected(std::move(days).error());
   // A day that is still hot is not over: what is sampled out of it is told by what is kept of it.
-  std::vector<std::int32_t> hot;
+  RowsOfDays hot;
   for (const Signal& signal : kSignals) {
     if (signal.kept != table) continue;
     auto still = days_of(signal.hot);
@@ -352,9 +414,9 @@ Result<void> Retention::drop_expired(std::string_view table, Kind kind, std::uin
     hot = std::move(*still);
   }
   const std::string& db = client_.database();
-  for (const std::int32_t day : *days) {
+  for (const auto& [day, unused] : *days) {
     if (day + static_cast<std::int32_t>(days_kept) >= day_of(clock_.now()) || stop_.stop_requested()) break;
-    if (std::ranges::binary_search(hot, day)) continue;
+    if (hot.contains(day)) continue;
     const std::string of_day = fmt::format("toDate(ts) = toDate({})", day);
     const std::string whose =
         kind == Kind::kPoints
@@ -382,6 +444,14 @@ Result<void> Retention::run(Outcome& outcome, const std::stop_token& stop) {
   if (!loaded) return std::unexpected(std::move(loaded).error());
   State state = std::move(*loaded);
   const UnixNanos weighed = outcome.boundary = state.boundary;
+  const UnixNanos droppable = clock_.now() - state.boundary_moved >= kBoundaryKnownAfter ? state.boundary : 0;
+  RowsOfDays rows_weighed[std::size(kSignals)];
+  for (std::size_t i = 0; i < std::size(kSignals); ++i) {
+    if (auto ok = bring_back(kSignals[i]); !ok) return ok;
+    auto days = days_of(kSignals[i].hot);
+    if (!days) return std::unexpected(std::move(days).error());
+    rows_weighed[i] = std::move(*days);
+  }
   auto newest = newest_segments(state);
   if (!newest) return std::unexpected(std::move(newest).error());
 
@@ -393,8 +463,9 @@ Result<void> Retention::run(Outcome& outcome, const std::stop_token& stop) {
     if (stop.stop_requested()) return stopped();
     if (auto ok = rescue(signal, weighed, state, outcome); !ok) return ok;
   }
-  for (const Signal& signal : kSignals) {
-    if (auto ok = drop_hot_days(signal, state.boundary, outcome); !ok) return ok;
+  if (before_drop_) before_drop_();
+  for (std::size_t i = 0; i < std::size(kSignals); ++i) {
+    if (auto ok = drop_hot_days(kSignals[i], droppable, rows_weighed[i], outcome); !ok) return ok;
   }
   const std::pair<std::string_view, std::pair<Kind, std::uint32_t>> tables[] = {
       {"spans_kept", {Kind::kSpans, options_.days.spans_kept}},

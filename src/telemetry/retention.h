@@ -17,7 +17,9 @@
 //             read kept before it and hot from it on.
 //   rescue    traces of which something arrived before the boundary, and those marked in this run: what the decision
 //             now keeps and is not there yet is copied.
-//   drop      days of the hot tables that lie before the boundary, and days of the others past their retention.
+//   drop      days of the hot tables that lie before where the boundary has been for half an hour, so that nobody reads
+//             them by an older one, and in which no row arrived during this run; days of the others past their
+//             retention.
 // The decision is a function of the trace id and of the marks, so no trace is split: see decision_sql() in the source.
 //
 // Not thread-safe; blocks on the store.
@@ -25,6 +27,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <stop_token>
 #include <string>
@@ -68,9 +71,13 @@ class Retention {
   // not arrive whole: the boundary then stays where it is, and the next run repeats it.
   Result<void> run(Outcome& outcome, const std::stop_token& stop = {});
 
+  // Called when everything is weighed and nothing dropped.
+  void set_before_drop_for_test(std::function<void()> hook) { before_drop_ = std::move(hook); }
+
  private:
   struct Signal;
   static const Signal kSignals[2];
+  using RowsOfDays = std::map<std::int32_t, std::uint64_t>;
 
   // What the store knows of earlier runs.
   struct State {
@@ -93,9 +100,11 @@ class Retention {
   Result<void> promote_until(UnixNanos target, State& state, Outcome& outcome);
   Result<void> promote(const Signal& signal, UnixNanos from, UnixNanos to, Outcome& outcome);
   Result<void> rescue(const Signal& signal, UnixNanos weighed, const State& state, Outcome& outcome);
-  Result<void> drop_hot_days(const Signal& signal, UnixNanos before, Outcome& outcome);
+  Result<void> drop_hot_days(const Signal& signal, UnixNanos before, const RowsOfDays& weighed, Outcome& outcome);
   Result<void> drop_expired(std::string_view table, Kind kind, std::uint32_t days, Outcome& outcome);
-  Result<std::vector<std::int32_t>> days_of(std::string_view table);
+  Result<RowsOfDays> days_of(std::string_view table);
+  Result<void> move_day(std::string_view from, std::string_view to, std::int32_t day);
+  Result<void> bring_back(const Signal& signal);
   Result<void> drop_day(std::string_view table, std::int32_t day);
   std::string decision_sql(const Signal& signal, UnixNanos from) const;
 
@@ -104,6 +113,7 @@ class Retention {
   Clock& clock_;
   const Options options_;
   std::stop_token stop_;
+  std::function<void()> before_drop_;
 };
 
 }  // namespace fettle::telemetry

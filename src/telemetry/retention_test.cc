@@ -66,7 +66,8 @@ class RetentionTest : public testing::Test {
   }
 
   RetentionTest() {
-    for (const char* table : {"spans_hot", "spans_kept", "logs_hot", "logs_kept", "kept_traces", "state"}) {
+    for (const char* table : {"spans_hot", "spans_kept", "logs_hot", "logs_kept", "spans_leaving", "logs_leaving",
+                              "kept_traces", "state"}) {
       execute(fmt::format("TRUNCATE TABLE fettle.{}", table));
     }
     options_.sample_percent = 15;
@@ -328,6 +329,122 @@ TEST_F(RetentionTest, BothHalvesOfTheLogsAnswerByTheirWordIndex) {
   const std::size_t first = text.find("body_words");
   ASSERT_NE(first, std::string::npos) << text;
   EXPECT_NE(text.find("body_words", first + 1), std::string::npos) << text;
+}
+
+TEST_F(RetentionTest, AHotDayGoesInALaterRunThanTheBoundaryPassedIt) {
+  const std::string trace = routine_trace(0, true);
+  send_trace(trace, kNoon - 56 * kHour);
+  send_trace(routine_trace(0), kNoon - 56 * kHour);
+  send_trace(routine_trace(1), kNoon);
+  EXPECT_EQ(run().boundary, kBoundary);
+  EXPECT_TRUE(is_hot("2026-11-19"));
+  clock_.advance(std::chrono::hours(12));
+  EXPECT_EQ(run().boundary, kBoundary + 12 * kHour);
+  EXPECT_TRUE(is_hot("2026-11-19"));
+  clock_.advance(std::chrono::minutes(29));
+  run();
+  EXPECT_TRUE(is_hot("2026-11-19"));
+  EXPECT_EQ(of_spans_.sampled_out + of_logs_.sampled_out, 0U);
+  clock_.advance(std::chrono::minutes(1));
+  run();
+  EXPECT_FALSE(is_hot("2026-11-19"));
+  EXPECT_TRUE(is_hot("2026-11-21"));
+  EXPECT_EQ(of_spans_.sampled_out, 1U);
+  EXPECT_EQ(of_logs_.sampled_out, 2U);
+  EXPECT_EQ(spans_of(trace), 1U);
+  EXPECT_EQ(logs_of(trace), 2U);
+}
+
+TEST_F(RetentionTest, ADayInWhichARowArrivedDuringTheRunIsLeftForTheNext) {
+  const std::string trace = routine_trace(0);
+  send_trace(trace, kNoon - 60 * kHour);
+  run();
+  clock_.advance(std::chrono::hours(12));
+  run();
+  clock_.advance(std::chrono::hours(1));
+  retention_->set_before_drop_for_test([&] { send(SpanRow{.trace = trace, .ts = kNoon - 60 * kHour, .status = 2}); });
+  run();
+  EXPECT_EQ(of_spans_.sampled_out, 0U);
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans_hot"), 2U);
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans_leaving"), 0U);
+  retention_->set_before_drop_for_test({});
+  clock_.advance(std::chrono::hours(1));
+  run();
+  EXPECT_EQ(spans_of(trace), 2U);
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans_hot"), 0U);
+}
+
+TEST_F(RetentionTest, ARunThatWasCutShortWhileADayWasLeavingLosesNothing) {
+  send(SpanRow{.trace = routine_trace(0, true), .ts = kNoon - 60 * kHour});
+  send(SpanRow{.trace = routine_trace(0), .ts = kNoon - 60 * kHour});
+  execute("ALTER TABLE fettle.spans_hot MOVE PARTITION '2026-11-19' TO TABLE fettle.spans_leaving");
+  run();
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans_hot"), 2U);
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans"), 1U);
+  // As when the engine was killed in the middle of the move: one row is in both places, one in the other alone.
+  execute("INSERT INTO fettle.spans_leaving SELECT * FROM fettle.spans_hot ORDER BY ingest_id LIMIT 1");
+  execute("INSERT INTO fettle.spans_leaving SELECT * REPLACE (ingest_id + 10 AS ingest_id) FROM fettle.spans_leaving");
+  run();
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans_hot"), 3U);
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans_leaving"), 0U);
+}
+
+// Every row is stored, sampled out or expired, also those that come when their day had gone already.
+TEST_F(RetentionTest, TheBooksClose) {
+  options_.days.spans_kept = options_.days.logs_kept = 5;
+  start();
+  Books sent;  // sampled_out: spans; expired: logs
+  const auto send_traces = [&](int first, int status) {
+    for (int i = first; i < first + 4; ++i) {
+      send(SpanRow{.trace = routine_trace(i), .ts = kNoon - 60 * kHour, .status = status});
+      send(SpanRow{.trace = routine_trace(i, true), .ts = kNoon - 60 * kHour});
+      send(LogRow{.trace = routine_trace(i), .ts = kNoon - 60 * kHour});
+      send(LogRow{.ts = kNoon - 60 * kHour, .severity = 9 + i, .body = std::to_string(i), .copies = 3});
+      sent.sampled_out += 2;
+      sent.expired += 4;
+    }
+  };
+  const auto closes = [&] {
+    return of_spans_.sampled_out + of_spans_.expired + count("SELECT count() FROM fettle.spans") == sent.sampled_out &&
+           of_logs_.sampled_out + of_logs_.expired + count("SELECT count() FROM fettle.logs") == sent.expired;
+  };
+  send_traces(0, 0);
+  EXPECT_TRUE(closes());
+  run();
+  clock_.advance(std::chrono::hours(12));
+  run();
+  clock_.advance(std::chrono::hours(1));
+  run();
+  EXPECT_FALSE(is_hot("2026-11-19"));
+  EXPECT_TRUE(closes());
+  EXPECT_EQ(of_spans_.sampled_out, 4U);
+  send_traces(2, 0);
+  send_traces(4, 2);  // rescues two of the last
+  clock_.advance(std::chrono::hours(1));
+  run();
+  EXPECT_FALSE(is_hot("2026-11-19"));
+  EXPECT_TRUE(closes());
+  EXPECT_EQ(of_spans_.sampled_out, 6U);
+  EXPECT_EQ(of_spans_.expired + of_logs_.expired, 0U);
+  clock_.advance(std::chrono::hours(24 * 4));
+  run();
+  EXPECT_EQ(count("SELECT count() FROM fettle.spans_kept") + count("SELECT count() FROM fettle.logs_kept"), 0U);
+  EXPECT_TRUE(closes());
+  EXPECT_EQ(of_spans_.expired, 18U);
+}
+
+TEST_F(RetentionTest, ADayExpiresOnlyWhenItIsNoLongerHot) {
+  options_.days.spans_kept = options_.days.logs_kept = 2;
+  start();
+  send(SpanRow{.trace = routine_trace(0, true), .ts = kNoon - 60 * kHour});
+  send(SpanRow{.trace = routine_trace(0), .ts = kNoon - 60 * kHour});
+  clock_.advance(std::chrono::hours(12));
+  run();
+  EXPECT_EQ(of_spans_.expired, 0U);
+  clock_.advance(std::chrono::hours(1));
+  run();
+  EXPECT_EQ(of_spans_.sampled_out, 1U);
+  EXPECT_EQ(of_spans_.expired, 1U);
 }
 
 TEST_F(RetentionTest, DaysPastTheirRetentionGoAndAreCounted) {

@@ -178,6 +178,9 @@ std::vector<Migration> Schema::migrations() const {
   statements.push_back(table("spans_kept", span_columns, "MergeTree", kByTrace));
   statements.push_back(table("logs_hot", log_columns, "MergeTree", kByTrace));
   statements.push_back(table("logs_kept", log_columns, "MergeTree", kByTrace));
+  // Empty but for the moment in which a day of the hot tables is weighed for the last time and dropped.
+  statements.push_back(table("spans_leaving", span_columns, "MergeTree", kByTrace));
+  statements.push_back(table("logs_leaving", log_columns, "MergeTree", kByTrace));
   // The traces that retention keeps for a reason, by the time of the row that gave it: see retention.h.
   statements.push_back(table("kept_traces",
                              fmt::format("workspace {}, ts DateTime('UTC') CODEC(Delta, ZSTD(1)), trace_id {}, "
@@ -296,9 +299,9 @@ std::vector<Migration> Schema::migrations() const {
 }
 
 std::vector<std::string> Schema::table_names() const {
-  return {"migrations",  "state",  "spans_hot",   "spans_kept", "logs_hot",      "logs_kept",        "kept_traces",
-          "identifiers", "traces", "span_rollup", "llm_calls",  "number_points", "histogram_points", "exemplars",
-          "series",      "events", "spans",       "logs",       "metrics"};
+  return {"migrations",       "state",       "spans_hot",   "spans_kept", "logs_hot",    "logs_kept", "spans_leaving",
+          "logs_leaving",     "kept_traces", "identifiers", "traces",     "span_rollup", "llm_calls", "number_points",
+          "histogram_points", "exemplars",   "series",      "events",     "spans",       "logs",      "metrics"};
 }
 
 std::vector<FilteredTable> Schema::tables() const {
