@@ -27,7 +27,9 @@ class Writer {
  public:
   struct Options {
     int inserts_max = 2;                // at once
-    std::size_t segments_open_max = 2;  // in memory, while the older one is still on its way
+    // In memory, while the older one is still on its way. telemetry::Retention relies on it (its kSegmentsOpenMax): rows
+    // of older segments than the so many newest that can be read can all be read.
+    std::size_t segments_open_max = 2;
     std::chrono::nanoseconds pause_min = std::chrono::milliseconds(100);
     std::chrono::nanoseconds pause_max = std::chrono::seconds(2);
     // A segment's table that the store refuses costs at most so many inserts more; what is refused after them is put

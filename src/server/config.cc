@@ -138,8 +138,8 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign(c.retention.metrics, parse_duration(v)); }},
     {"retention.llm_calls", "how long LLM calls and their costs are kept", false,
      [](Config& c, std::string_view v) { return assign(c.retention.llm_calls, parse_duration(v)); }},
-    {"sampling.keep_percent", "share of routine traces kept after the hot window", false,
-     [](Config& c, std::string_view v) { return assign(c.sampling_keep_percent, parse_percent(v)); }},
+    {"sampling.keep_percent", "share of routine traces, and of log lines without a trace, kept after the hot window",
+     false, [](Config& c, std::string_view v) { return assign(c.sampling_keep_percent, parse_percent(v)); }},
     {"content.default", "prompt and completion text: drop, hash, redact, keep", false,
      [](Config& c, std::string_view v) -> Result<void> {
        auto mode = content_mode(v);
