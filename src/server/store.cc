@@ -18,6 +18,8 @@
 namespace fettle::server {
 namespace {
 
+constexpr std::chrono::milliseconds kProbeTimeMax{5'000};
+
 std::uint32_t days_of(std::chrono::seconds kept) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::days>(kept).count());
 }
@@ -25,23 +27,33 @@ std::uint32_t days_of(std::chrono::seconds kept) {
 // The user's own ClickHouse as an address with its credentials in it.
 Result<std::string> external_url(const Config::Telemetry& telemetry) {
   std::string url = telemetry.url;
+  std::string password;
   if (!telemetry.password_file.empty()) {
     std::ifstream in(telemetry.password_file, std::ios::binary);
-    std::string password((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    password.assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
     while (password.ends_with('\n') || password.ends_with('\r')) password.pop_back();
     if (!in || password.empty()) {
       return fail(ErrorCode::kInvalidArgument, fmt::format("telemetry.password_file: cannot read a password from '{}'",
                                                            telemetry.password_file.string()));
     }
-    if (const std::size_t scheme = url.find("://"); scheme != std::string::npos) {
-      url.insert(scheme + 3, http::percent_encode(telemetry.user) + ':' + http::percent_encode(password) + '@');
-    }
+  }
+  const std::size_t scheme = url.find("://");
+  if (scheme != std::string::npos && url.find('@') == std::string::npos) {
+    url.insert(scheme + 3, http::percent_encode(telemetry.user) + ':' + http::percent_encode(password) + '@');
   }
   if (!url.starts_with("unix:")) {
     if (url.find('/', url.find("://") + 3) == std::string::npos) url += '/';
     url += "?database=" + http::percent_encode(telemetry.database);
   }
   return url;
+}
+
+// The address without what may be secret in it.
+std::string without_credentials(std::string_view url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t at = url.rfind('@');
+  if (scheme == std::string_view::npos || at == std::string_view::npos || at < scheme) return std::string(url);
+  return fmt::format("{}{}", url.substr(0, scheme + 3), url.substr(at + 1));
 }
 
 // Who may use the engine's own port, as the engine reads it.
@@ -95,6 +107,57 @@ telemetry::RetentionDays retention_days(const Config& config) {
   return days;
 }
 
+Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Telemetry& telemetry) {
+  const std::string context = fmt::format("telemetry.url {}", without_credentials(telemetry.url));
+  auto url = external_url(telemetry);
+  if (!url) return std::unexpected(std::move(url).error());
+  auto client = telemetry::Client::connect(*url);
+  if (!client) return std::unexpected(std::move(client).error().within(context));
+  // Row filters go by this setting: a user whose own value wins would show every workspace the same rows.
+  telemetry::StatementOptions options;
+  options.time_max = kProbeTimeMax;
+  auto answer = (*client)->query("SELECT getSetting('log_comment')", options);
+  if (answer) {
+    if (*answer == telemetry::TextRows{{std::string(telemetry::kEveryWorkspace)}}) return client;
+    if (answer->size() == 1 && answer->front().size() == 1 && is_workspace_name(answer->front().front())) {
+      return fail(ErrorCode::kPermissionDenied,
+                  fmt::format("{}: the user '{}' is bound to '{}' there and must be allowed to set log_comment, which "
+                              "names the workspace of a statement",
+                              context, telemetry.user, answer->front().front()));
+    }
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{}: it answers, but not as ClickHouse's HTTP interface does: is it that port (8123 by "
+                            "default)?",
+                            context));
+  }
+  const Error& error = answer.error();
+  switch (telemetry::engine_code_of(error)) {
+    case 192:  // UNKNOWN_USER
+    case 193:  // WRONG_PASSWORD
+    case 194:  // REQUIRED_PASSWORD
+    case 516:  // AUTHENTICATION_FAILED
+      return fail(ErrorCode::kUnauthenticated,
+                  fmt::format("{}: the user '{}' or the password is refused: see telemetry.user and "
+                              "telemetry.password_file ({})",
+                              context, telemetry.user, error.message()));
+    case 164:  // READONLY
+    case 452:  // SETTING_CONSTRAINT_VIOLATION
+      return fail(ErrorCode::kPermissionDenied,
+                  fmt::format("{}: the user '{}' must be allowed to write and to set log_comment, which names the "
+                              "workspace of a statement ({})",
+                              context, telemetry.user, error.message()));
+    case 0:
+      if (error.message().find("answered HTTP") != std::string::npos) {
+        return fail(ErrorCode::kUnavailable,
+                    fmt::format("{}: this is not ClickHouse's HTTP interface (port 8123 by default): {}", context,
+                                error.message()));
+      }
+      break;
+    default: break;
+  }
+  return std::unexpected(error.within(context));
+}
+
 Store::Store(const Config& config, const telemetry::IdentifierCatalogue& catalogue)
     : schema_(catalogue,
               {.database = config.telemetry.url.empty() ? "fettle" : config.telemetry.database, .cluster = ""}) {}
@@ -119,18 +182,13 @@ Result<std::unique_ptr<Store>> Store::open(const Config& config, const std::file
                                            const telemetry::IdentifierCatalogue& catalogue,
                                            metrics::Registry& metrics) {
   std::unique_ptr<Store> store(new Store(config, catalogue));
-  std::string url;
   if (config.telemetry.url.empty()) {
     if (auto started = store->start_engine(config, data_dir, metrics); !started) {
       return std::unexpected(std::move(started).error().within("starting the engine"));
     }
-    url = store->engine_->base_url();
-  } else {
-    auto external = external_url(config.telemetry);
-    if (!external) return std::unexpected(std::move(external).error());
-    url = std::move(*external);
   }
-  auto client = telemetry::Client::connect(url);
+  auto client = config.telemetry.url.empty() ? telemetry::Client::connect(store->engine_->base_url())
+                                             : connect_external(config.telemetry);
   if (!client) return std::unexpected(std::move(client).error().within("connecting to the store"));
   store->client_ = std::move(*client);
 

@@ -22,6 +22,10 @@ namespace fettle::server {
 // How long each table keeps its rows, in whole days.
 telemetry::RetentionDays retention_days(const Config& config);
 
+// A client for the ClickHouse server of `telemetry.url`, which has answered and lets its user name workspaces. The
+// error says what to look at, and no password.
+Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Telemetry& telemetry);
+
 class Store final : public ingest::Store {
  public:
   // Starts the engine if there is to be one, and brings the schema up to date. Blocks until the store can be used.

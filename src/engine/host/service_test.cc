@@ -323,6 +323,21 @@ TEST_F(ServiceTest, AdminOverTcpMayWrite) {
   EXPECT_EQ(as("admin", "DROP TABLE t").status, 200);
 }
 
+TEST_F(ServiceTest, AServerOverTcpNamesTheWorkspaceItselfAndMayWrite) {
+  write_tokens(fmt::format(R"([{{"sha256":"{}","server":true}}])", sha256_hex("server")));
+  EXPECT_EQ(as("server", "SELECT getSetting('log_comment')", "log_comment=globex").status, 200);
+  EXPECT_THAT(told(), testing::Contains(HasSubstr("log_comment = 'globex'")));
+  EXPECT_EQ(as("server", "INSERT INTO t VALUES (1)").status, 200);
+}
+
+TEST_F(ServiceTest, AnEntryIsEitherForAWorkspaceOrForAServer) {
+  for (const char* entry :
+       {R"("workspace":"acme","server":true)", R"("server":false)", R"("server":"yes")", R"("admin":true)"}) {
+    write_tokens(fmt::format(R"([{{"sha256":"{}",{}}}])", sha256_hex("new"), entry));
+    EXPECT_EQ(as("new", "SELECT 1").status, 401) << entry;
+  }
+}
+
 TEST_F(ServiceTest, TokensAreReadAgainWhenTheFileChanges) {
   EXPECT_EQ(as("late", "SELECT 1").status, 401);
   write_tokens(fmt::format(R"([{{"sha256":"{}","workspace":"zeta"}}])", sha256_hex("late")));

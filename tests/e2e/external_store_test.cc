@@ -1,0 +1,144 @@
+// A store that is somebody else's, reached over TCP with a password: telemetry.url.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+
+#include "access/tokens.h"
+#include "core/ids.h"
+#include "e2e/server_process.h"
+
+namespace fettle::e2e {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kPassword = "p@ss: word/1";
+
+std::string entry(std::string_view token, std::string_view rest) {
+  const auto sha256 = access::sha256_of(token);
+  return fmt::format(R"({{"sha256":"{}",{}}})", to_hex({reinterpret_cast<const char*>(sha256.data()), sha256.size()}),
+                     rest);
+}
+
+class ExternalStore : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    engine_ = EngineProcess::start(fmt::format("[{},{}]", entry(kPassword, R"("server":true)"),
+                                               entry("acme-admin", R"("workspace":"acme","admin":true)")))
+                  .release();
+    ASSERT_NE(engine_, nullptr);
+  }
+  static void TearDownTestSuite() { delete engine_; }
+
+  static std::string config(const std::string& url, std::string_view password = kPassword) {
+    return fmt::format(R"(
+telemetry: {{url: '{}', user: fettle, password_file: '{}'}}
+tokens:
+  - {{token: acme-token, workspace: acme, scopes: [ingest, read]}}
+  - {{token: globex-token, workspace: globex, scopes: [ingest, read]}}
+)",
+                       url, engine_->write("password", std::string(password) + "\n").string());
+  }
+  // A server that is expected not to start.
+  static Ended fail_to_serve(const std::string& url, std::string_view password = kPassword) {
+    const ScratchFolder scratch;
+    return run_fettle({"serve", "--config", scratch.write("fettle.yaml", config(url, password)).string(), "--data",
+                       (scratch.path() / "data").string(), "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0",
+                       "--otlp-grpc", "127.0.0.1:0"});
+  }
+
+  static EngineProcess* engine_;
+};
+EngineProcess* ExternalStore::engine_ = nullptr;
+
+const ServerProcess::HeaderList kAcme = {{"Authorization", "Bearer acme-token"}};
+const ServerProcess::HeaderList kGlobex = {{"Authorization", "Bearer globex-token"}};
+
+std::string span_of(const std::string& service) {
+  const auto now =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch());
+  return fmt::format(
+      R"({{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{}"}}}}]}},
+      "scopeSpans":[{{"spans":[{{"traceId":"11111111111111111111111111111111","spanId":"2222222222222222",
+      "name":"{}-work","startTimeUnixNano":"{}","endTimeUnixNano":"{}"}}]}}]}}]}})",
+      service, service, now.count(), now.count() + 1);
+}
+
+TEST_F(ExternalStore, WhatIsSentIsReadBackByItsWorkspaceAloneAndSurvivesTheServer) {
+  const ScratchFolder scratch;
+  auto server = ServerProcess::start({.dev = false, .config = config(engine_->url()), .data = scratch.path() / "data"});
+  ASSERT_NE(server, nullptr);
+  ASSERT_EQ(server->post_otlp("/v1/traces", "application/json", span_of("acme-web"), kAcme).status, 200);
+  ASSERT_EQ(server->post_otlp("/v1/traces", "application/json", span_of("globex-web"), kGlobex).status, 200);
+  const auto check = [&] {
+    const auto is_there = [&](const ServerProcess::HeaderList& who) {
+      return server->get("/api/v1/traces/11111111111111111111111111111111", who).status == 200;
+    };
+    ASSERT_TRUE(eventually([&] { return is_there(kAcme) && is_there(kGlobex); })) << server->log();
+    for (const char* target : {"/api/v1/traces/11111111111111111111111111111111",
+                               "/api/v1/traces/11111111111111111111111111111111/outline", "/api/v1/spans"}) {
+      EXPECT_THAT(server->get(target, kAcme).body, AllOf(HasSubstr("acme-web-work"), Not(HasSubstr("globex-web"))))
+          << target;
+      EXPECT_THAT(server->get(target, kGlobex).body, AllOf(HasSubstr("globex-web-work"), Not(HasSubstr("acme-web"))))
+          << target;
+    }
+    const auto sql = [&](const ServerProcess::HeaderList& who) {
+      return server->post("/api/v1/sql", "application/json", R"({"query":"SELECT name FROM spans"})", who).body;
+    };
+    EXPECT_THAT(sql(kAcme), HasSubstr(R"([["acme-web-work"]])"));
+    EXPECT_THAT(sql(kGlobex), HasSubstr(R"([["globex-web-work"]])"));
+  };
+  check();
+  EXPECT_THAT(server->get("/health", kAcme).body,
+              AllOf(HasSubstr(R"("status":"healthy")"), HasSubstr(R"("engine":"external")")));
+  EXPECT_EQ(server->terminate(), 0);
+  server = ServerProcess::start({.dev = false, .config = config(engine_->url())});
+  ASSERT_NE(server, nullptr);
+  check();
+}
+
+TEST_F(ExternalStore, AWrongAddressOrPasswordIsOneClearError) {
+  const ScratchFolder scratch;
+  // Nobody listens at port 1.
+  const Ended nobody = fail_to_serve("http://127.0.0.1:1");
+  EXPECT_EQ(nobody.exit_code, 1);
+  EXPECT_THAT(nobody.err, HasSubstr("telemetry.url http://127.0.0.1:1: "));
+
+  const Ended refused = fail_to_serve(engine_->url(), "wrong-password");
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("telemetry.url " + engine_->url()), HasSubstr("the user 'fettle'"),
+                                 HasSubstr("telemetry.password_file"), Not(HasSubstr("wrong-password"))));
+
+  const auto other = ServerProcess::start({});
+  ASSERT_NE(other, nullptr);
+  const Ended no_store = fail_to_serve(other->url());
+  EXPECT_EQ(no_store.exit_code, 1);
+  EXPECT_THAT(no_store.err, HasSubstr("this is not ClickHouse's HTTP interface"));
+}
+
+TEST_F(ExternalStore, AUserWhoMayNotNameWorkspacesIsRefused) {
+  // Its statements would all run in the workspace of the token, whoever asks.
+  const Ended ended = fail_to_serve(engine_->url(), "acme-admin");
+  EXPECT_EQ(ended.exit_code, 1);
+  EXPECT_THAT(ended.err, HasSubstr("is bound to 'acme' there and must be allowed to set log_comment"));
+}
+
+TEST_F(ExternalStore, DoctorTriesTheAddress) {
+  const auto doctor = [&](std::string_view password) {
+    return run_fettle({"doctor", "--telemetry-url", engine_->url(), "--telemetry-user", "fettle",
+                       "--telemetry-password-file", engine_->write("doctor", password).string(), "--http",
+                       "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"});
+  };
+  EXPECT_THAT(doctor(kPassword).out, HasSubstr("ok    store: the server of telemetry.url answers"));
+  const Ended refused = doctor("wrong");
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.out, HasSubstr("FAIL  store"));
+}
+
+}  // namespace
+}  // namespace fettle::e2e
