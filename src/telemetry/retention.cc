@@ -17,6 +17,7 @@ namespace {
 constexpr std::string_view kBoundary = "retention_boundary";
 constexpr std::string_view kBoundaryMoved = "retention_boundary_moved";
 constexpr std::string_view kRuns = "retention_runs";
+constexpr std::string_view kArrived = "retention_arrived";
 constexpr std::string_view kSeen = "retention_seen_";  // and the writer
 
 constexpr UnixNanos kHour = 3'600 * kNanosPerSecond;
@@ -103,6 +104,7 @@ Result<Retention::State> Retention::load_state() {
     if (name == kBoundary) state.boundary = value;
     if (name == kBoundaryMoved) state.boundary_moved = value;
     if (name == kRuns) state.runs = static_cast<std::uint64_t>(value);
+    if (name == kArrived) state.arrived = value;
     if (name.starts_with(kSeen)) {
       state.seen[number_of<std::uint32_t>(name.substr(kSeen.size()))] = static_cast<std::uint32_t>(value);
     }
@@ -166,6 +168,17 @@ Result<std::map<std::uint32_t, std::uint32_t>> Retention::newest_segments(const 
     if (++found[writer] == kSegmentsOpenMax) newest[writer] = number_of<std::uint32_t>(row[1]);
   }
   return newest;
+}
+
+Result<std::int64_t> Retention::count_arrived(const std::map<std::uint32_t, std::uint32_t>& seen) {
+  std::int64_t rows = 0;
+  for (const Signal& signal : kSignals) {
+    auto arrived =
+        count(fmt::format("SELECT count() FROM {}.{} WHERE {}", client_.database(), signal.hot, arrived_sql(seen)));
+    if (!arrived) return std::unexpected(std::move(arrived).error().within("counting what arrived"));
+    rows += static_cast<std::int64_t>(*arrived);
+  }
+  return rows;
 }
 
 // Errors and what identifiers.yaml names as a reason to keep, and outliers among roots that came late.
@@ -289,16 +302,19 @@ Result<void> Retention::rescue(const Signal& signal, UnixNanos weighed, const St
     touched += fmt::format(" UNION ALL SELECT workspace, trace_id FROM {}.{} WHERE ts < {} AND {} AND trace_id != ''",
                            db, other.hot, at(weighed), arrived_sql(state.seen));
   }
-  std::string which = fmt::format("(trace_id != '' AND (workspace, trace_id) IN ({}))", touched);
-  if (signal.kind == Kind::kLogs) which += fmt::format(" OR (trace_id = '' AND {})", late);
-  which = fmt::format("{} AND ({})", between(oldest, state.boundary), which);
-  const std::string missing = fmt::format("{1} AND {2} AND ({0}) NOT IN (SELECT {0} FROM {3}.{4} WHERE {1})",
-                                          signal.identity, which, decision_sql(signal, oldest), db, signal.kept);
-  auto rows = count(fmt::format("SELECT count() FROM {}.{} WHERE {}", db, signal.hot, missing));
+  std::string which = fmt::format("(workspace, trace_id) IN ({})", touched);
+  if (signal.kind == Kind::kLogs)
+    which = fmt::format("((trace_id != '' AND {}) OR (trace_id = '' AND {}))", which, late);
+  which = fmt::format("{} AND {}", between(oldest, state.boundary), which);
+  // Few rows are touched, and only of these the other columns are read.
+  const std::string missing =
+      fmt::format("PREWHERE {1} WHERE {2} AND ({0}) NOT IN (SELECT {0} FROM {3}.{4} PREWHERE {1})", signal.identity,
+                  which, decision_sql(signal, oldest), db, signal.kept);
+  auto rows = count(fmt::format("SELECT count() FROM {}.{} {}", db, signal.hot, missing));
   if (!rows) return std::unexpected(std::move(rows).error().within("looking for what to rescue"));
   if (*rows == 0) return {};
   auto copied =
-      copy(fmt::format("INSERT INTO {0}.{1} SELECT * FROM {0}.{2} WHERE {3}", db, signal.kept, signal.hot, missing));
+      copy(fmt::format("INSERT INTO {0}.{1} SELECT * FROM {0}.{2} {3}", db, signal.kept, signal.hot, missing));
   if (!copied) return std::unexpected(std::move(copied).error().within(fmt::format("rescuing to {}", signal.kept)));
   outcome.rescued += *rows;
   return {};
@@ -394,6 +410,7 @@ Result<void> Retention::drop_hot_days(const Signal& signal, UnixNanos before, co
       for (const auto& row : *rows) rows_of[i][{row[0], row[1]}] = number_of<std::uint64_t>(row[2]);
     }
     if (auto ok = drop_day(signal.leaving, day); !ok) return ok;
+    ++outcome.days_dropped;
     for (const auto& [whose, gone] : rows_of[0]) {
       const std::uint64_t kept = std::min(gone, rows_of[1][whose]);
       if (gone > kept) outcome.removed.push_back({whose.first, whose.second, signal.kind, gone - kept, 0});
@@ -455,12 +472,25 @@ Result<void> Retention::run(Outcome& outcome, const std::stop_token& stop) {
   auto newest = newest_segments(state);
   if (!newest) return std::unexpected(std::move(newest).error());
 
-  if (auto ok = mark_arrivals(state); !ok) return ok;
+  // A store that is not written to has nothing to mark or rescue, and looking costs a second for a million rows that
+  // wait for their day to go.
+  auto arrived = count_arrived(state.seen);
+  if (!arrived) return std::unexpected(std::move(arrived).error());
+  auto arrived_since_newest = count_arrived(*newest);
+  if (!arrived_since_newest) return std::unexpected(std::move(arrived_since_newest).error());
+  const bool has_arrivals = *arrived != state.arrived;
+
+  if (has_arrivals) {
+    if (auto ok = mark_arrivals(state); !ok) return ok;
+  }
   const UnixNanos target = (clock_.now() - options_.hot_window.count()) / kHour * kHour;
   if (auto ok = promote_until(target, state, outcome); !ok) return ok;
   const auto stopped = [&] { return fail(ErrorCode::kCancelled, "stopped"); };
+  auto marks = count(fmt::format("SELECT count() FROM {}.kept_traces WHERE run >= {}", client_.database(), state.runs));
+  if (!marks) return std::unexpected(std::move(marks).error());
   for (const Signal& signal : kSignals) {
     if (stop.stop_requested()) return stopped();
+    if (!has_arrivals && *marks == 0) break;
     if (auto ok = rescue(signal, weighed, state, outcome); !ok) return ok;
   }
   if (before_drop_) before_drop_();
@@ -478,13 +508,15 @@ Result<void> Retention::run(Outcome& outcome, const std::stop_token& stop) {
   }
   if (stop.stop_requested()) return stopped();
   std::vector<std::pair<std::string, std::int64_t>> values = {
-      {std::string(kRuns), static_cast<std::int64_t>(state.runs + 1)}};
+      {std::string(kRuns), static_cast<std::int64_t>(state.runs + 1)},
+      // What went may have been among what was counted.
+      {std::string(kArrived), outcome.days_dropped == 0 ? *arrived_since_newest : -1}};
   for (const auto& [writer, segment] : *newest) values.emplace_back(fmt::format("{}{}", kSeen, writer), segment);
   if (auto ok = store_state(values); !ok) return ok;
   log::info("retention_run", {{"boundary", format_rfc3339(outcome.boundary)},
                               {"promoted", outcome.promoted},
                               {"rescued", outcome.rescued},
-                              {"days_removed_lines", outcome.removed.size()}});
+                              {"days_dropped", outcome.days_dropped}});
   return {};
 }
 

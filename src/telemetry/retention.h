@@ -62,6 +62,7 @@ class Retention {
     UnixNanos boundary = 0;
     std::uint64_t promoted = 0;
     std::uint64_t rescued = 0;
+    std::uint64_t days_dropped = 0;  // of the hot tables
     std::vector<Removed> removed;
   };
 
@@ -87,6 +88,8 @@ class Retention {
     // By writer the segment before which every row was readable when the last run began: what arrived since is what is
     // not older. See newest_segments() in the source.
     std::map<std::uint32_t, std::uint32_t> seen;
+    // How many rows of these segments and later ones there were then; -1: nobody knows.
+    std::int64_t arrived = -1;
   };
 
   Result<State> load_state();
@@ -94,6 +97,7 @@ class Retention {
   Result<std::uint64_t> count(const std::string& sql);
   Result<void> copy(const std::string& sql);
   Result<std::map<std::uint32_t, std::uint32_t>> newest_segments(const State& state);
+  Result<std::int64_t> count_arrived(const std::map<std::uint32_t, std::uint32_t>& seen);
 
   Result<void> mark_arrivals(const State& state);
   Result<void> mark_outliers(const State& state, const std::string& which);
