@@ -230,8 +230,8 @@ Result<void> Server::Parts::start_listeners() {
     api->mount({.method = "POST", .path = path, .gate = ingest_gate, .handler = ingest_handler});
   }
 
-  http_server =
-      std::make_unique<http::Server>(http::ServerOptions{.connections_max = config.limits.connections}, metrics);
+  http_server = std::make_unique<http::Server>(
+      http::ServerOptions{.connections_max = config.limits.connections, .compress_answers = true}, metrics);
   auto http = http_server->listen(config.http, api->gate(), api->handler());
   if (!http) return std::unexpected(std::move(http).error().within("http"));
   addresses.http = std::move(*http);

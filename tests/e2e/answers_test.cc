@@ -174,6 +174,22 @@ TEST_F(AnswersTest, AClockThatIsAheadIsShown) {
   EXPECT_LE(skew.at(0).at("skew_ms").to_number<double>(), 60'000);
 }
 
+TEST_F(AnswersTest, LargeAnswersAreCompressedForClientsElsewhere) {
+  const auto coded = [](const std::string& target, const ServerProcess::HeaderList& more) {
+    ServerProcess::HeaderList headers = {{"Accept-Encoding", "gzip, zstd"}};
+    headers.insert(headers.end(), more.begin(), more.end());
+    const auto answer = server_->get(target, headers);
+    EXPECT_EQ(answer.status, 200) << target;
+    return std::string(answer.headers.get("Content-Encoding"));
+  };
+  const ServerProcess::HeaderList elsewhere = {{"X-Forwarded-For", "192.0.2.7"}};
+  for (const char* target : {"/api/v1/openapi.json", "/api/v1/spans", "/metrics"}) {
+    EXPECT_EQ(coded(target, elsewhere), "zstd") << target;
+    EXPECT_EQ(coded(target, {}), "") << target;
+  }
+  EXPECT_EQ(coded("/health/live", elsewhere), "");
+}
+
 TEST_F(AnswersTest, Problems) {
   for (const char* target :
        {"/api/v1/spans?limit=0", "/api/v1/logs?cursor=junk", "/api/v1/traces/ffffffffffffffffffffffffffffffff"}) {
