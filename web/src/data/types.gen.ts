@@ -92,6 +92,8 @@ export type TraceOutline = {
   readonly services: readonly string[];
   readonly span_count: number;
   readonly error_count: number;
+  /** The trace has more spans than are shown; counts are of those shown. */
+  readonly partial: boolean;
   /** By start: span id, index of the parent or -1, index into names, index into services, start after start_ts in µs, duration in µs, status (0 unset, 1 ok, 2 error), kind. */
   readonly spans: readonly (readonly [string, number, number, number, number, number, number, string])[];
 };
@@ -165,27 +167,6 @@ export type Me = {
   readonly clients: readonly string[] | null;
   /** The server runs with --dev and asks for no token. */
   readonly development: boolean;
-};
-
-export type Health = {
-  readonly status: "healthy" | "degraded" | "unhealthy";
-  readonly version?: string;
-  readonly uptime_seconds?: number;
-  readonly checks?: Readonly<Record<string, {
-    readonly status: "up" | "degraded" | "down";
-    readonly critical: boolean;
-    readonly latency_ms: number;
-    readonly message?: string;
-  }>>;
-};
-
-export type Problem = {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly detail: string;
-  readonly code: string;
-  readonly request_id: string;
 };
 
 export interface ApiGet {
@@ -339,59 +320,5 @@ export interface ApiGet {
   readonly "/api/v1/openapi.json": {
     readonly query: {};
     readonly answer: Readonly<Record<string, unknown>>;
-  };
-}
-
-export interface ApiPost {
-  readonly "/api/v1/sql": {
-    readonly query: {};
-    readonly body: {
-      readonly query: string;
-      readonly max_rows?: number;
-    };
-    readonly answer: {
-      readonly columns: readonly ({
-        readonly name: string;
-        readonly type: string;
-      })[];
-      readonly rows: readonly (readonly unknown[])[];
-      /** A limit of rows or bytes was reached. */
-      readonly truncated: boolean;
-      readonly elapsed_ms: number;
-    };
-  };
-  readonly "/api/v1/ingest/logs": {
-    readonly query: {};
-    readonly body: Readonly<Record<string, unknown>> | readonly unknown[];
-    readonly answer: {
-      readonly accepted: number;
-      readonly rejected: number;
-      readonly errors: readonly ({
-        readonly line: number;
-        readonly detail: string;
-      })[];
-    };
-  };
-  readonly "/api/v1/redaction/preview": {
-    readonly query: {};
-    readonly body: {
-      readonly text: string;
-      /** The attribute key the text is a value of. */
-      readonly key?: string;
-      /** Instead of the configured rules; the built-in ones always apply. */
-      readonly rules?: readonly ({
-        readonly name: string;
-        /** RE2 syntax. */
-        readonly pattern: string;
-        readonly replacement?: string;
-      })[];
-    };
-    readonly answer: {
-      readonly text: string;
-      readonly findings: readonly ({
-        readonly rule: string;
-        readonly count: number;
-      })[];
-    };
   };
 }
