@@ -3,6 +3,7 @@
 //
 //   node test/fixture_server.mjs [port]          prints the address
 //   POST /_fixture {"delayMs", "fail": {"<path part>": status}, "partial", "never", "down", "lag_ms", "dropped"}
+//   GET /_fixture                                how many tails are open: {"tails"}
 //   POST /_fixture/log {"body", "level", …}      sends a line down the tail
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
@@ -16,6 +17,7 @@ export const IDS = {
   big: 'feedc0de000000000000000000100000',
   hostile: '0bad0bad0bad0bad0bad0bad0bad0bad',
   orphan: '0000facade00000000000000000facad',
+  cut: 'c0ffee0000000000000000000000cafe',
   sampled: '5a5a5a5a000000000000000000005a5a',
 };
 
@@ -51,6 +53,7 @@ class Store {
     this.crm();
     this.hostile();
     this.orphan();
+    this.cut();
     this.sampled();
     this.big = undefined;
     this.spans.sort((a, b) => a.us - b.us);
@@ -375,6 +378,12 @@ class Store {
       ids: { correlation_id: 'corr-two' },
     });
   }
+  // A trace with more spans than an outline holds.
+  cut() {
+    const t0 = this.nowUs - 45 * 60e6;
+    const root = this.span(IDS.cut, '', 'web', 'GET /export', t0, 40_000, { kind: 'server' });
+    for (let i = 0; i < 3; i += 1) this.span(IDS.cut, root, 'db', `SELECT part ${i}`, t0 + 1000 * i, 900);
+  }
   sampled() {
     const t0 = this.nowUs - 50 * 60e6;
     for (let i = 0; i < 4; i += 1)
@@ -435,6 +444,7 @@ class Store {
         services,
         span_count: N,
         error_count: errors,
+        partial: false,
         spans: rows,
       }),
     };
@@ -589,6 +599,7 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
           services,
           span_count: spans.length,
           error_count: spans.filter((s) => s.status === 'error').length,
+          partial: id === IDS.cut,
           spans: spans.map((s) => [
             s.span_id,
             index.get(s.parent_span_id) ?? -1,
@@ -749,6 +760,9 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       request.on('data', (c) => (text += c));
       request.on('end', () => then(text));
     };
+    if (url.pathname === '/_fixture' && request.method === 'GET') {
+      return response.end(JSON.stringify({ tails: tails.size }));
+    }
     if (url.pathname === '/_fixture') {
       return body((text) => {
         Object.assign(control, JSON.parse(text));
