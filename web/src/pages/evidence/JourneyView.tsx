@@ -272,15 +272,15 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
                 handle={list}
                 activeId={activeId}
                 head={phone ? undefined : <Head spanMs={tree.spanMs} scale={scale} />}
-                row={(index) => {
+                row={(index, rowIndex) => {
                   const row = shown[index]!;
                   return row < 0 ? (
-                    <FoldLine ms={tree.gaps[-1 - row]!.to - tree.gaps[-1 - row]!.from} index={index} />
+                    <FoldLine ms={tree.gaps[-1 - row]!.to - tree.gaps[-1 - row]!.from} rowIndex={rowIndex} />
                   ) : (
                     <Row
                       journey={journey}
                       row={row}
-                      index={index}
+                      rowIndex={rowIndex}
                       scale={scale}
                       selected={row === at}
                       closed={collapsed.value.has(row)}
@@ -481,9 +481,9 @@ function Head({ spanMs, scale }: { readonly spanMs: number; readonly scale: Scal
   );
 }
 
-function FoldLine({ ms, index }: { readonly ms: number; readonly index: number }) {
+function FoldLine({ ms, rowIndex }: { readonly ms: number; readonly rowIndex: number }) {
   return (
-    <div role="row" class={css.fold} aria-rowindex={index + 2}>
+    <div role="row" class={css.fold} aria-rowindex={rowIndex}>
       <span role="gridcell">{duration(ms)} with nothing recorded</span>
     </div>
   );
@@ -493,7 +493,7 @@ const INDENT_MAX = 16;
 function Row(props: {
   readonly journey: Journey;
   readonly row: number;
-  readonly index: number;
+  readonly rowIndex: number;
   readonly scale: Scale;
   readonly selected: boolean;
   readonly closed: boolean;
@@ -520,7 +520,7 @@ function Row(props: {
       id={`row-${row}`}
       class={`${css.row} ${props.selected ? css.selected : ''} ${orphan ? css.orphan : ''}`}
       aria-level={depth + 1}
-      aria-rowindex={props.index + 2}
+      aria-rowindex={props.rowIndex}
       aria-selected={props.selected}
       aria-expanded={parent ? !props.closed : undefined}
       onClick={props.onSelect}
