@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Fettle, JSON_TYPE, Load, any, attributes, logs, nanos, post, request, sleep, span, traces } from './harness.mjs';
+import { Fettle, JSON_TYPE, Load, any, attributes, logs, nanos, post, request, span, traces, until } from './harness.mjs';
 
 test('a development server answers no foreign host or origin and takes nothing that a page could send', async (t) => {
   const server = new Fettle();
@@ -31,13 +31,14 @@ test('SIGTERM under load ends with 0 within ten seconds and loses nothing', { ti
   t.after(() => server.dispose());
   await server.start();
   const load = new Load(server);
-  await sleep(1500);
+  await until('a load to speak of', () => load.acknowledged.size > 1000);
   const began = Date.now();
   assert.deepEqual(await server.terminate(), { code: 0, signal: null });
   assert.ok(Date.now() - began < 10_000, `${Date.now() - began} ms`);
   assert.ok(!existsSync(join(server.data, 'ports.json')));
   await server.start();
   await load.stop();
+  assert.ok(load.acknowledged.size > 1000);
   await server.settled();
   const [[rows, unique]] = await server.sql('SELECT count(), uniqExact(span_id) FROM spans');
   assert.deepEqual([Number(rows), Number(unique)], [load.acknowledged.size, load.acknowledged.size]);
