@@ -46,10 +46,12 @@ class Store {
   spans = [];
   logs = [];
   byTrace = new Map();
-  constructor(seed, now) {
+  constructor(seed, now, daysBack) {
     this.rand = random(seed);
     this.nowUs = now * 1000;
     this.routine();
+    // Some of it once more, that many days earlier, for lists that reach over midnight.
+    if (daysBack > 0) this.earlier(daysBack * 86_400e6);
     this.crm();
     this.hostile();
     this.orphan();
@@ -220,6 +222,11 @@ class Store {
           `GET /assets/${hex(r, 6)}.jpg 200 in ${Math.floor(r() * 40)} ms`,
         );
     }
+  }
+
+  earlier(us) {
+    for (const list of [this.spans, this.logs])
+      for (const row of list.slice(-200)) list.push({ ...row, us: row.us - us, ts: ts(row.us - us) });
   }
 
   crm() {
@@ -514,9 +521,9 @@ function matches(params, isLog) {
 
 const bare = ({ us: _us, tookUs: _took, ...row }) => row;
 
-export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
+export function startFixture({ port = 0, seed = 20_261_121, daysBack = 0 } = {}) {
   const started = Date.now();
-  const store = new Store(seed, started);
+  const store = new Store(seed, started, daysBack);
   const control = {
     delayMs: 0,
     fail: {},

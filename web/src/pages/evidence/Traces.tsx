@@ -102,7 +102,9 @@ export default function Traces() {
               <span role="columnheader" class={css.right}>
                 Took
               </span>
-              <span role="columnheader">Trace</span>
+              <span role="columnheader" class={css.traceCell}>
+                Trace
+              </span>
             </HeadRow>
           )
         }
