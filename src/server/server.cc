@@ -74,6 +74,7 @@ api::Limits api_limits(const Config& config) {
   limits.query_queue_max = config.limits.query_queue;
   limits.query_time_max = config.limits.query_time;
   limits.trace.rows_max = config.limits.trace_spans;
+  limits.outline.rows_max = std::min(limits.outline.rows_max, limits.trace.rows_max);
   limits.sql = {.rows_max = config.limits.query_rows,
                 .bytes_max = config.limits.query_bytes,
                 .memory_bytes_max = config.limits.query_memory_bytes};

@@ -191,7 +191,11 @@ Result<std::string> StoreReader::outline(const Scope& scope, std::string_view tr
     if (!is_partial) outline.add(line);
     return !is_partial;
   });
-  if (!done) return std::unexpected(std::move(done).error());
+  if (!done && done.error().code() == ErrorCode::kTooLarge && outline.size() > 0) {
+    is_partial = true;  // the first of them fit
+  } else if (!done) {
+    return std::unexpected(std::move(done).error());
+  }
   if (outline.size() == 0) return fail(ErrorCode::kNotFound, "no such trace in this workspace");
   return outline.document(id, is_partial);
 }

@@ -158,6 +158,23 @@ TEST_F(AnswersTest, WhatTheServerSaysOfItself) {
   EXPECT_EQ(schemas_->errors_of("/api/v1/redaction/preview", "post", 200, parse(preview.body)), "");
 }
 
+TEST_F(AnswersTest, AnOutlinePastTheLimitHasTheFirstSpansAndSaysSo) {
+  const auto server = ServerProcess::start({.arguments = {"--limits-trace-spans", "1"}});
+  ASSERT_NE(server, nullptr);
+  ASSERT_EQ(server->post_otlp("/v1/traces", "application/json", one_trace()).status, 200);
+  const std::string target = std::string("/api/v1/traces/") + kTrace + "/outline";
+  ASSERT_TRUE(eventually([&] { return server->get(target).status != 404; }));
+  const auto answer = server->get(target);
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  const auto outline = parse(answer.body);
+  EXPECT_EQ(schemas_->errors_of("/api/v1/traces/{trace_id}/outline", "get", 200, outline), "");
+  EXPECT_TRUE(outline.at("partial").as_bool());
+  EXPECT_EQ(outline.at("spans").as_array().size(), 1U);
+  EXPECT_EQ(outline.at("spans").at(0).at(0).as_string(), "b7ad6b7169203331") << "the one that began first";
+  EXPECT_EQ(outline.at("error_count").as_int64(), 0);
+  EXPECT_FALSE(parse(server_->get(target).body).at("partial").as_bool());
+}
+
 TEST_F(AnswersTest, AClockThatIsAheadIsShown) {
   const std::string now = now_ns(60'000);
   const std::string body =
