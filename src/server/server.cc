@@ -190,7 +190,9 @@ Result<void> Server::Parts::start_ingest() {
   http_receiver = std::make_unique<ingest::HttpReceiver>(
       *front, *authenticator, clock, ingest::HttpReceiver::Options{.body_bytes_max = config.limits.body_bytes});
   grpc_receiver = std::make_unique<ingest::GrpcReceiver>(
-      *front, *authenticator, clock, ingest::GrpcReceiver::Options{.message_bytes_max = config.limits.body_bytes});
+      *front, *authenticator, clock,
+      ingest::GrpcReceiver::Options{.message_bytes_max = config.limits.body_bytes,
+                                    .in_flight_bytes_max = config.limits.in_flight_bytes});
   return {};
 }
 
@@ -245,9 +247,11 @@ Result<void> Server::Parts::start_listeners() {
   http_server->start();
   health.set_serving(true);
   RetentionJob::Options retention_options;
-  retention_options.retention = {
-      .hot_window = config.retention.hot, .sample_percent = config.sampling_keep_percent, .days = retention_days(config)};
-  retention = std::make_unique<RetentionJob>(retention_options, store->client(), store->schema(), *spool, clock, metrics);
+  retention_options.retention = {.hot_window = config.retention.hot,
+                                 .sample_percent = config.sampling_keep_percent,
+                                 .days = retention_days(config)};
+  retention =
+      std::make_unique<RetentionJob>(retention_options, store->client(), store->schema(), *spool, clock, metrics);
   return data_dir->write_ports({.http = port_of(addresses.http),
                                 .otlp_http = port_of(addresses.otlp_http),
                                 .otlp_grpc = port_of(addresses.otlp_grpc)});
