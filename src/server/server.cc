@@ -247,11 +247,9 @@ Result<void> Server::Parts::start_listeners() {
   http_server->start();
   health.set_serving(true);
   RetentionJob::Options retention_options;
-  retention_options.retention = {.hot_window = config.retention.hot,
-                                 .sample_percent = config.sampling_keep_percent,
-                                 .days = retention_days(config)};
-  retention =
-      std::make_unique<RetentionJob>(retention_options, store->client(), store->schema(), *spool, clock, metrics);
+  retention_options.retention = {
+      .hot_window = config.retention.hot, .sample_percent = config.sampling_keep_percent, .days = retention_days(config)};
+  retention = std::make_unique<RetentionJob>(retention_options, store->client(), store->schema(), *spool, clock, metrics);
   return data_dir->write_ports({.http = port_of(addresses.http),
                                 .otlp_http = port_of(addresses.otlp_http),
                                 .otlp_grpc = port_of(addresses.otlp_grpc)});
