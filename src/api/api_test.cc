@@ -1,6 +1,7 @@
 // The whole interface over real sockets, with a store and an ingest that a test makes up.
 #include "api/api.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -374,6 +375,46 @@ TEST_F(ApiTest, APreviewMasksAndNamesTheRules) {
   EXPECT_EQ(own.at("findings").at(0).at("rule").as_string(), "order");
   expect_problem(send("POST", "/api/v1/redaction/preview", R"({"text":"x","rules":[{"name":"bad","pattern":"("}]})"),
                  400, "invalid_argument");
+}
+
+TEST_F(ApiTest, APreviewTakesSixteenKibibytesAndNoMore) {
+  start();
+  const auto of = [&](std::size_t bytes) {
+    return send("POST", "/api/v1/redaction/preview", R"({"text":")" + std::string(bytes, 'a') + R"("})");
+  };
+  EXPECT_EQ(of(16'384).status, 200);
+  const http::Response refused = of(16'385);
+  expect_problem(refused, 413, "too_large");
+  EXPECT_THAT(refused.body, HasSubstr("16384 bytes"));
+  expect_problem(
+      send("POST", "/api/v1/redaction/preview",
+           R"({"text":"a","rules":[{"name":"r","pattern":"a","replacement":")" + std::string(257, 'b') + R"("}]})"),
+      400, "invalid_argument");
+}
+
+TEST_F(ApiTest, APreviewEndsAtItsDeadlineAndRunsAlone) {
+  start(access::Mode::kTokens, Limits{.query_time_max = std::chrono::milliseconds(300)});
+  // Each match looks to the end of the text, and there are as many as letters.
+  std::string slow = R"({"text":")" + std::string(16'384, 'a') + R"(","rules":[)";
+  for (int i = 0; i < 64; ++i) slow += fmt::format(R"({}{{"name":"r{}","pattern":"a(?:.*z)?"}})", i == 0 ? "" : ",", i);
+  slow += "]}";
+  auto first = std::async(std::launch::async, [&] {
+    http::Client client("http://" + address_, http::ClientOptions{});
+    http::ClientRequest request{.method = "POST", .target = "/api/v1/redaction/preview", .headers = {}, .body = {slow}};
+    request.headers.add("Authorization", "Bearer reader");
+    request.headers.add("Content-Type", "application/json");
+    return client.send(request).value();
+  });
+  bool was_refused = false;
+  while (first.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    const http::Response second = send("POST", "/api/v1/redaction/preview", R"({"text":"x"})");
+    if (second.status != 429) continue;
+    was_refused = true;
+    EXPECT_EQ(second.headers.get("Retry-After"), "1");
+  }
+  EXPECT_TRUE(was_refused);
+  expect_problem(first.get(), 504, "deadline_exceeded");
+  EXPECT_EQ(send("POST", "/api/v1/redaction/preview", R"({"text":"x"})").status, 200);
 }
 
 TEST_F(ApiTest, HealthSaysLittleToStrangersAndAllToTokens) {

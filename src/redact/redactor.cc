@@ -32,6 +32,11 @@ constexpr std::size_t kRuleNameBytesMax = 64;
 constexpr int kAtomBytesMin = 3;
 constexpr std::int64_t kPatternMemoryMax = 1 << 20;
 constexpr int kGroupsMax = 10;
+// How large masks may make a string: the built-in ones at most fivefold ("pwd=x"), a configured rule that replaces each
+// letter by a paragraph without bound.
+constexpr std::size_t kGrowthMax = 8;
+constexpr std::size_t kGrowthBytesFree = 4096;
+std::size_t rewritten_bytes_max(std::size_t bytes) { return bytes * kGrowthMax + kGrowthBytesFree; }
 // The first byte a text may not begin behind: strings are separated by zero bytes, which no prefilter can match.
 constexpr char kSeparator = '\0';
 constexpr std::string_view kMaskOpen = "[redacted:";
@@ -107,7 +112,16 @@ struct Scratch::Impl {
   std::vector<MaskSpan> spans;
   std::vector<MaskRange> masks;
   std::deque<std::string> rewritten;
+  // Of the string that is being matched.
+  std::size_t growth_left = 0;  // bytes that replacements may still add
+  bool overgrown = false;
+  const GiveUp* give_up = nullptr;
+  bool gave_up = false;
 
+  bool must_stop() {
+    if (!gave_up && give_up != nullptr) gave_up = (*give_up)();
+    return gave_up;
+  }
   void reserve(std::size_t bytes) {
     if (bytes + kShapePadding <= capacity) return;
     const std::size_t grown = std::max(bytes + kShapePadding, capacity * 2);
@@ -155,10 +169,13 @@ struct Redactor::Impl {
   Result<void> build(std::vector<std::pair<std::string, std::uint16_t>>& atoms);
 
   // One look at every subject; `changed` is called with the subject's index, its new text and the rule.
+  // `bytes_max` holds how long each may become; empty: as its own length allows.
   template <class Changed>
-  void pass(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const;
+  void pass(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max, Scratch::Impl& scratch,
+            RuleCounts& counts, Changed&& changed) const;
   template <class Changed>
-  void flush(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const;
+  void flush(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max, Scratch::Impl& scratch,
+             RuleCounts& counts, Changed&& changed) const;
   void find_masks(std::string_view text, std::vector<MaskRange>& masks) const;
   void match_custom(std::size_t index, const Text& text, Scratch::Impl& scratch) const;
 };
@@ -172,6 +189,8 @@ Result<void> Redactor::Impl::add_custom(const Rule& rule, std::vector<std::pair<
   if (rule.pattern.empty()) return refuse("the pattern is empty");
   if (rule.pattern.size() > kPatternBytesMax)
     return refuse(fmt::format("the pattern is longer than {} bytes", kPatternBytesMax));
+  if (rule.replacement.size() > kReplacementBytesMax)
+    return refuse(fmt::format("the replacement is longer than {} bytes", kReplacementBytesMax));
 
   RE2::Options options(RE2::Quiet);
   options.set_max_mem(kPatternMemoryMax);
@@ -253,7 +272,7 @@ Result<void> Redactor::Impl::build(std::vector<std::pair<std::string, std::uint1
   return {};
 }
 
-Result<std::shared_ptr<const Redactor>> Redactor::compile(std::span<const Rule> rules) {
+Result<std::shared_ptr<const Redactor>> Redactor::compile(std::span<const Rule> rules, const GiveUp& give_up) {
   static std::atomic<std::uint64_t> serials{0};
   if (rules.size() > kCustomRulesMax) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("more than {} redaction rules", kCustomRulesMax));
@@ -266,6 +285,7 @@ Result<std::shared_ptr<const Redactor>> Redactor::compile(std::span<const Rule> 
   }
   std::vector<std::pair<std::string, std::uint16_t>> atoms;
   for (const Rule& rule : rules) {
+    if (give_up && give_up()) return fail(ErrorCode::kDeadlineExceeded, "compiling the redaction rules took too long");
     if (auto added = impl->add_custom(rule, atoms); !added) return std::unexpected(std::move(added).error());
   }
   if (auto built = impl->build(atoms); !built) return std::unexpected(std::move(built).error());
@@ -288,6 +308,20 @@ void Redactor::Impl::find_masks(std::string_view text, std::vector<MaskRange>& m
   }
 }
 
+namespace {
+
+// How long Rewrite() makes it, without making it: a group may be the whole text.
+std::size_t rewritten_bytes(std::string_view rewrite, std::span<const re2::StringPiece> groups) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < rewrite.size(); ++i, ++bytes) {
+    if (rewrite[i] != '\\' || ++i == rewrite.size() || rewrite[i] == '\\') continue;
+    bytes += groups[static_cast<std::size_t>(rewrite[i] - '0')].size() - 1;
+  }
+  return bytes;
+}
+
+}  // namespace
+
 void Redactor::Impl::match_custom(std::size_t index, const Text& text, Scratch::Impl& scratch) const {
   const CustomRule& rule = custom[index];
   const auto id = static_cast<std::uint16_t>(kBuiltInRuleCount + index);
@@ -299,7 +333,15 @@ void Redactor::Impl::match_custom(std::size_t index, const Text& text, Scratch::
     const auto begin = static_cast<std::size_t>(groups[0].data() - whole.data());
     const std::size_t end = begin + groups[0].size();
     from = std::max(end, begin + 1);
+    if (scratch.must_stop()) return;
     if (begin == end || text.masked(begin, end)) continue;
+    const std::size_t bytes = rule.literal ? rule.rewrite.size() : rewritten_bytes(rule.rewrite, groups);
+    if (const std::size_t growth = bytes - std::min(bytes, end - begin); growth > scratch.growth_left) {
+      scratch.overgrown = true;
+      return;
+    } else {
+      scratch.growth_left -= growth;
+    }
     std::string_view replacement = rule.rewrite;
     if (!rule.literal) {
       std::string& text_out = scratch.rewritten.emplace_back();
@@ -349,8 +391,8 @@ std::string with_masks(std::string_view text, const std::vector<MaskSpan>& spans
 }  // namespace
 
 template <class Changed>
-void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts,
-                           Changed&& changed) const {
+void Redactor::Impl::flush(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max,
+                           Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const {
   if (scratch.starts.empty()) return;
   std::memset(scratch.buffer.get() + scratch.size, 0, kShapePadding);
 
@@ -383,12 +425,16 @@ void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scr
     const std::string_view bytes = subjects[subject].text;
     find_masks(bytes, scratch.masks);
     const Text text{bytes, scratch.masks};
+    const std::size_t limit = bytes_max.empty() ? rewritten_bytes_max(bytes.size()) : bytes_max[subject];
     scratch.spans.clear();
     scratch.rewritten.clear();
+    scratch.growth_left = limit - std::min(limit, bytes.size());
+    scratch.overgrown = false;
     for (std::uint16_t last = 0xFFFF; i < scratch.hits.size() && scratch.hits[i].string == string; ++i) {
       const std::uint16_t detector = scratch.hits[i].detector;
-      if (detector == last) continue;
+      if (detector == last || scratch.overgrown) continue;
       last = detector;
+      if (scratch.must_stop()) return scratch.clear();
       if (detector >= custom_from) {
         match_custom(detector - custom_from, text, scratch);
       } else {
@@ -396,6 +442,11 @@ void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scr
       }
     }
     std::erase_if(scratch.spans, [&](const MaskSpan& span) { return text.masked(span.begin, span.end); });
+    if (scratch.overgrown) {
+      ++counts[kUnstable];
+      changed(subject, std::string(mask_of(kUnstable)), kUnstable);
+      continue;
+    }
     if (scratch.spans.empty()) continue;
     merge(scratch.spans);
     for (const MaskSpan& span : scratch.spans) ++counts[span.rule];
@@ -405,8 +456,8 @@ void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scr
 }
 
 template <class Changed>
-void Redactor::Impl::pass(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts,
-                          Changed&& changed) const {
+void Redactor::Impl::pass(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max,
+                          Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const {
   scratch.clear();
   for (std::uint32_t i = 0; i < subjects.size(); ++i) {
     const auto& [text, key] = subjects[i];
@@ -425,7 +476,7 @@ void Redactor::Impl::pass(std::span<const Subject> subjects, Scratch::Impl& scra
       }
     }
     if (text.size() < text_bytes_min) continue;
-    if (scratch.size + text.size() + 2 > kBatchBytes) flush(subjects, scratch, counts, changed);
+    if (scratch.size + text.size() + 2 > kBatchBytes) flush(subjects, bytes_max, scratch, counts, changed);
     scratch.reserve(scratch.size + text.size() + 2);
     char* to = scratch.buffer.get() + scratch.size;
     *to = kSeparator;
@@ -435,12 +486,24 @@ void Redactor::Impl::pass(std::span<const Subject> subjects, Scratch::Impl& scra
     scratch.subjects.push_back(i);
     scratch.size += text.size() + 1;
   }
-  flush(subjects, scratch, counts, changed);
+  flush(subjects, bytes_max, scratch, counts, changed);
 }
 
 void Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::vector<Finding>& findings,
                     RuleCounts& counts) const {
+  static_cast<void>(scan(subjects, scratch, findings, counts, nullptr));
+}
+
+bool Redactor::try_scan(std::span<const Subject> subjects, Scratch& scratch, std::vector<Finding>& findings,
+                        RuleCounts& counts, const GiveUp& give_up) const {
+  return scan(subjects, scratch, findings, counts, &give_up);
+}
+
+bool Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::vector<Finding>& findings,
+                    RuleCounts& counts, const GiveUp* give_up) const {
   Scratch::Impl& memory = *scratch.impl_;
+  memory.give_up = give_up;
+  memory.gave_up = false;
   if (memory.compiled_for != impl_->serial) {
     // Fails only for want of memory, and then nothing could be scanned: the exception is the caller's as any other.
     if (hs_alloc_scratch(impl_->database, &memory.hs) != HS_SUCCESS) throw std::bad_alloc();
@@ -449,24 +512,32 @@ void Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::ve
   if (counts.size() < impl_->names.size()) counts.resize(impl_->names.size());
 
   const std::size_t first = findings.size();
-  impl_->pass(subjects, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
+  impl_->pass(subjects, {}, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
     findings.push_back({index, rule, std::move(text)});
   });
-  if (findings.size() == first) return;
+  if (memory.gave_up) return false;
+  if (findings.size() == first) return true;
   const auto found = std::span(findings).subspan(first);
   std::ranges::sort(found, {}, &Finding::index);
 
   // What was masked is looked at again, until a look changes nothing.
   std::vector<Subject> again;
+  std::vector<std::size_t> bytes_max;
   std::vector<std::uint32_t> which(found.size());
   for (std::uint32_t i = 0; i < which.size(); ++i) which[i] = i;
   for (int round = 1; !which.empty(); ++round) {
     again.clear();
-    for (const std::uint32_t i : which) again.push_back({found[i].replacement, subjects[found[i].index].key});
+    bytes_max.clear();
+    for (const std::uint32_t i : which) {
+      again.push_back({found[i].replacement, subjects[found[i].index].key});
+      // Measured from what came in, or four rounds would grow it four times over.
+      bytes_max.push_back(rewritten_bytes_max(subjects[found[i].index].text.size()));
+    }
     std::vector<Finding> changes;
-    impl_->pass(again, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
+    impl_->pass(again, bytes_max, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
       changes.push_back({which[index], rule, std::move(text)});
     });
+    if (memory.gave_up) return false;
     which.clear();
     for (Finding& change : changes) {
       if (round < kRoundsMax) {
@@ -479,6 +550,7 @@ void Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::ve
       }
     }
   }
+  return true;
 }
 
 std::string Redactor::redact(std::string_view text, std::string_view key) const {

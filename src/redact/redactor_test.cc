@@ -214,6 +214,43 @@ TEST(CustomRule, ThatFeedsOnItsOutputEndsInAWholeMask) {
   EXPECT_EQ(redact_with({{"feeds", "(x+)y", "\\1\\1y"}}, "axyb"), "[redacted:unstable]");
 }
 
+TEST(CustomRule, HasABoundedReplacementAndABoundedPattern) {
+  EXPECT_TRUE(Redactor::compile(std::vector<Rule>{{"fits", "a", std::string(256, 'b')}}));
+  const auto long_one = Redactor::compile(std::vector<Rule>{{"long", "a", std::string(257, 'b')}});
+  ASSERT_FALSE(long_one);
+  EXPECT_TRUE(long_one.error().message().contains("256 bytes")) << long_one.error().message();
+  const auto large = Redactor::compile(std::vector<Rule>{{"large", "(\\p{L}{1,100}){1,10}", ""}});
+  ASSERT_FALSE(large);
+  EXPECT_TRUE(large.error().message().contains("too large")) << large.error().message();
+  EXPECT_EQ(Redactor::compile(std::vector<Rule>{{"fits", "a", ""}}, [] { return true; }).error().code(),
+            ErrorCode::kDeadlineExceeded);
+  EXPECT_TRUE(Redactor::compile(std::vector<Rule>{{"names", "(?i)\\b(\\p{Lu}\\p{L}{2,30}) (von|van|de) \\p{L}+", ""}}));
+}
+
+TEST(CustomRule, ThatMultipliesTheTextEndsInAWholeMask) {
+  const std::string text(20'000, 'a');
+  EXPECT_EQ(redact_with({{"grows", "a", std::string(200, 'b')}}, text), "[redacted:unstable]");
+  EXPECT_EQ(redact_with({{"echo", "(?s)b.*", "\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0"}}, "b" + text), "[redacted:unstable]");
+  EXPECT_EQ(redact_with({{"longer", "a", "bbbb"}}, text), std::string(80'000, 'b')) << "within the bound";
+}
+
+TEST(Scan, StopsWhenItIsToldTo) {
+  const auto redactor = Redactor::compile(std::vector<Rule>{{"letter", "[a-z]", "_"}}).value();
+  Scratch scratch;
+  std::vector<Finding> findings;
+  RuleCounts counts;
+  const std::string text(1'000, 'a');
+  const Redactor::Subject subject{text, ""};
+  int asked = 0;
+  EXPECT_FALSE(redactor->try_scan({&subject, 1}, scratch, findings, counts, [&] { return ++asked == 100; }));
+  EXPECT_EQ(asked, 100);
+  // The scratch is as good as new.
+  findings.clear();
+  EXPECT_TRUE(redactor->try_scan({&subject, 1}, scratch, findings, counts, [] { return false; }));
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].replacement, std::string(1'000, '_'));
+}
+
 TEST(Scan, ReportsEachChangedStringOnceInOrder) {
   Scratch scratch;
   std::vector<Finding> findings;
