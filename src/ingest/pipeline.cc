@@ -157,7 +157,7 @@ struct Pipeline::Impl {
     std::uint64_t removed = 0;
     if constexpr (requires { request.records; }) {
       removed = apply_content_policy(options.content, submission.workspace.value, infos, request);
-    } else if constexpr (requires { request.spans; }) {
+    } else {
       apply_content_policy(options.content, submission.workspace.value, infos, request);
     }
     masking.apply(request, infos, rule_counts);
