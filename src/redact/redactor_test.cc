@@ -72,6 +72,9 @@ TEST(SecretKey, IsToldByHowTheKeyEnds) {
                           "supabase.service_role_key",
                           "webhook_secret",
                           "access_tokens",
+                          "pw",
+                          "db_pw",
+                          "dbPw",
                           "password_confirmation"}) {
     EXPECT_TRUE(is_secret_key(key)) << key;
   }
@@ -124,6 +127,8 @@ TEST(SecretKey, IsNotWhatOnlySoundsSo) {
                           "account_id",
                           "keyboard",
                           "monkey",
+                          "httpw",
+                          "kpw",
                           "passenger"}) {
     EXPECT_FALSE(is_secret_key(key)) << key;
   }
@@ -341,11 +346,50 @@ TEST(Scan, MayRunOnManyThreadsAtOnce) {
   }
 }
 
+// What the tables of cases, one line each, cannot hold.
+TEST(Text, OfSeveralLinesIsMaskedTheSame) {
+  EXPECT_EQ(built_in().redact("card:\n4111\n1111\n1111\n1111\nend"), "card:\n[redacted:payment-card]\nend");
+  const std::string_view column = "4111\n1111\n1111\n1111\n1111\n";
+  EXPECT_EQ(built_in().redact(column), column);
+  EXPECT_EQ(built_in().redact("Content-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--b--"),
+            "Content-Disposition: form-data; name=\"password\"\r\n\r\n[redacted:password]\r\n--b--");
+  EXPECT_EQ(built_in().redact("{\n  \"password\": {\n    \"v\": \"hunter2\"\n  }\n}"),
+            "{\n  \"password\": {\n    \"v\": \"[redacted:password]\"\n  }\n}");
+  EXPECT_EQ(built_in().redact("Private-Lines: 14\nAAAAgQDk\nb3Blbg==\nPrivate-MAC: 0a1b"),
+            "Private-Lines: 14\n[redacted:private-key]Private-MAC: 0a1b");
+}
+
 TEST(Text, HostileRepetitionTakesLinearTime) {
   // Each of these makes a matcher that looks back or ahead without bound take minutes.
-  for (const char* piece : {"a@", "://a:b@", "password=", "password=\"", "-----BEGIN PRIVATE KEY-----", "eyJ",
-                            "Bearer ", "4111 ", "token=[redacted:secret]", "%25", "\\\\\\\"", "cookie: ", "AKIA",
-                            "a@b.", "<token>", "password=a,", "AC0123456789abcdef0123456789abcdef:"}) {
+  for (const char* piece : {"a@",
+                            "://a:b@",
+                            "password=",
+                            "password=\"",
+                            "-----BEGIN PRIVATE KEY-----",
+                            "eyJ",
+                            "Bearer ",
+                            "4111 ",
+                            "token=[redacted:secret]",
+                            "%25",
+                            "\\\\\\\"",
+                            "cookie: ",
+                            "AKIA",
+                            "a@b.",
+                            "<token>",
+                            "password:{",
+                            "password {a:",
+                            "secret:[1,",
+                            "\"a\"@",
+                            "form-data;name=pwd",
+                            "mysql -p",
+                            "Private-Lines:",
+                            "LS0tLS1CRUdJTi",
+                            "\\u0070pw=",
+                            "&#64;",
+                            "pw&quot;:&quot;",
+                            "\"pwd\",\"value\":",
+                            "password=a,",
+                            "AC0123456789abcdef0123456789abcdef:"}) {
     std::string text;
     while (text.size() < 200'000) text += piece;
     // Processor time, so that a busy machine does not fail it; what is not linear takes tens of seconds.
