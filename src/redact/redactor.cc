@@ -11,6 +11,8 @@
 #include <cstring>
 #include <deque>
 #include <set>
+#include <stdexcept>
+#include <utility>
 
 #include "redact/keys.h"
 #include "redact/matchers.h"
@@ -71,6 +73,65 @@ std::string prefilter_of(const TokenFormat& format) {
   constexpr std::string_view kBoundary = "(?:[^A-Za-z0-9]|%[0-9A-Fa-f]{2}|\\\\[nrtbfv]|\\\\u[0-9A-Fa-f]{4})";
   return fmt::format("{}{}{}{{{}}}", format.boundary ? kBoundary : "", as_literal(format.prefix),
                      alphabet_class(format.alphabet), std::min<int>(format.length_min, kRepeatMax));
+}
+
+// Expressions that are searched for at once, and the detector that a hit of each asks for.
+class Automaton {
+ public:
+  Automaton() = default;
+  Automaton(Automaton&& other) noexcept
+      : expressions_(std::move(other.expressions_)),
+        flags_(std::move(other.flags_)),
+        detectors_(std::move(other.detectors_)),
+        database_(std::exchange(other.database_, nullptr)) {}
+  Automaton& operator=(Automaton&&) = delete;
+  ~Automaton() { hs_free_database(database_); }
+
+  void add(std::string expression, std::uint16_t detector, bool caseless) {
+    expressions_.push_back(std::move(expression));
+    flags_.push_back(caseless ? HS_FLAG_CASELESS : 0);
+    detectors_.push_back(detector);
+  }
+  Result<void> compile() {
+    std::vector<const char*> pointers;
+    std::vector<unsigned> ids;
+    for (const std::string& expression : expressions_) {
+      ids.push_back(static_cast<unsigned>(pointers.size()));
+      pointers.push_back(expression.c_str());
+    }
+    hs_compile_error_t* error = nullptr;
+    if (hs_compile_multi(pointers.data(), flags_.data(), ids.data(), static_cast<unsigned>(pointers.size()),
+                         HS_MODE_BLOCK, nullptr, &database_, &error) != HS_SUCCESS) {
+      std::string message = error == nullptr ? "unknown" : error->message;
+      hs_free_compile_error(error);
+      return fail(ErrorCode::kInternal, fmt::format("compiling the redaction prefilter: {}", message));
+    }
+    return {};
+  }
+  bool is_empty() const { return expressions_.empty(); }
+  const hs_database_t* database() const { return database_; }
+  std::uint16_t detector(unsigned id) const { return detectors_[id]; }
+
+ private:
+  std::vector<std::string> expressions_;
+  std::vector<unsigned> flags_;
+  std::vector<std::uint16_t> detectors_;
+  hs_database_t* database_ = nullptr;
+};
+
+// Compiled once a process, when it is first asked for: it takes 0.2 s, and checking a configuration does not need it.
+const Result<Automaton>& built_in_automaton() {
+  static const Result<Automaton> compiled = []() -> Result<Automaton> {
+    Automaton automaton;
+    for (const Prefilter& prefilter : prefilters()) {
+      automaton.add(std::string(prefilter.expression), prefilter.detector, prefilter.caseless);
+    }
+    std::uint16_t detector = kFirstTokenFormat;
+    for (const TokenFormat& format : token_formats()) automaton.add(prefilter_of(format), detector++, false);
+    if (auto done = automaton.compile(); !done) return std::unexpected(std::move(done).error());
+    return automaton;
+  }();
+  return compiled;
 }
 
 bool is_rule_name(std::string_view name) {
@@ -152,21 +213,16 @@ Scratch::Scratch(Scratch&&) noexcept = default;
 Scratch& Scratch::operator=(Scratch&&) noexcept = default;
 
 struct Redactor::Impl {
-  ~Impl() { hs_free_database(database); }
-
-  // Detectors by prefilter expression.
-  std::vector<std::uint16_t> detectors;
   std::vector<std::string> names;
   std::set<std::string, std::less<>> known_names;
   std::vector<std::string> custom_masks;
   std::vector<CustomRule> custom;
   std::vector<std::uint16_t> unfiltered;  // detectors of custom rules to run on every string
-  hs_database_t* database = nullptr;
+  Automaton words;                        // that matches of custom rules must hold
   std::uint64_t serial = 0;
   std::size_t text_bytes_min = kTextBytesMin;
 
-  Result<void> add_custom(const Rule& rule, std::vector<std::pair<std::string, std::uint16_t>>& atoms);
-  Result<void> build(std::vector<std::pair<std::string, std::uint16_t>>& atoms);
+  Result<void> add_custom(const Rule& rule);
 
   // One look at every subject; `changed` is called with the subject's index, its new text and the rule.
   // `bytes_max` holds how long each may become; empty: as its own length allows.
@@ -180,7 +236,7 @@ struct Redactor::Impl {
   void match_custom(std::size_t index, const Text& text, Scratch::Impl& scratch) const;
 };
 
-Result<void> Redactor::Impl::add_custom(const Rule& rule, std::vector<std::pair<std::string, std::uint16_t>>& atoms) {
+Result<void> Redactor::Impl::add_custom(const Rule& rule) {
   const auto refuse = [&](std::string_view what) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("redaction rule \"{}\": {}", rule.name, what));
   };
@@ -220,55 +276,25 @@ Result<void> Redactor::Impl::add_custom(const Rule& rule, std::vector<std::pair<
   }
 
   const auto detector = static_cast<std::uint16_t>(first_custom_detector() + custom.size());
-  std::vector<std::string> words;
-  if (filter.Add(rule.pattern, options, &id) == RE2::NoError) filter.Compile(&words);
+  std::vector<std::string> needed;
+  if (filter.Add(rule.pattern, options, &id) == RE2::NoError) filter.Compile(&needed);
   std::vector<int> without_words;
-  if (!words.empty()) filter.AllPotentials({}, &without_words);
+  if (!needed.empty()) filter.AllPotentials({}, &without_words);
   const bool ascii = std::ranges::all_of(
-      words, [](const std::string& word) { return std::ranges::all_of(word, [](char c) { return c > 0; }); });
-  compiled.unfiltered = words.empty() || !without_words.empty() || !ascii;
+      needed, [](const std::string& word) { return std::ranges::all_of(word, [](char c) { return c > 0; }); });
+  compiled.unfiltered = needed.empty() || !without_words.empty() || !ascii;
   if (compiled.unfiltered) {
     unfiltered.push_back(detector);
     text_bytes_min = 1;
   } else {
-    for (const std::string& word : words) {
-      atoms.emplace_back(word, detector);
+    for (const std::string& word : needed) {
+      words.add(as_literal(word), detector, true);
       text_bytes_min = std::min(text_bytes_min, word.size());
     }
   }
   names.push_back(rule.name);
   known_names.insert(rule.name);
   custom.push_back(std::move(compiled));
-  return {};
-}
-
-Result<void> Redactor::Impl::build(std::vector<std::pair<std::string, std::uint16_t>>& atoms) {
-  std::vector<std::string> expressions;
-  std::vector<unsigned> flags;
-  const auto add = [&](std::string expression, std::uint16_t detector, bool caseless) {
-    expressions.push_back(std::move(expression));
-    flags.push_back(caseless ? HS_FLAG_CASELESS : 0);
-    detectors.push_back(detector);
-  };
-  for (const Prefilter& prefilter : prefilters())
-    add(std::string(prefilter.expression), prefilter.detector, prefilter.caseless);
-  std::uint16_t detector = kFirstTokenFormat;
-  for (const TokenFormat& format : token_formats()) add(prefilter_of(format), detector++, false);
-  for (const auto& [word, custom_detector] : atoms) add(as_literal(word), custom_detector, true);
-
-  std::vector<const char*> pointers;
-  std::vector<unsigned> ids;
-  for (const std::string& expression : expressions) {
-    ids.push_back(static_cast<unsigned>(pointers.size()));
-    pointers.push_back(expression.c_str());
-  }
-  hs_compile_error_t* error = nullptr;
-  if (hs_compile_multi(pointers.data(), flags.data(), ids.data(), static_cast<unsigned>(pointers.size()), HS_MODE_BLOCK,
-                       nullptr, &database, &error) != HS_SUCCESS) {
-    std::string message = error == nullptr ? "unknown" : error->message;
-    hs_free_compile_error(error);
-    return fail(ErrorCode::kInternal, fmt::format("compiling the redaction prefilter: {}", message));
-  }
   return {};
 }
 
@@ -283,13 +309,20 @@ Result<std::shared_ptr<const Redactor>> Redactor::compile(std::span<const Rule> 
     impl->names.emplace_back(rule_name(static_cast<RuleId>(i)));
     impl->known_names.insert(impl->names.back());
   }
-  std::vector<std::pair<std::string, std::uint16_t>> atoms;
   for (const Rule& rule : rules) {
     if (give_up && give_up()) return fail(ErrorCode::kDeadlineExceeded, "compiling the redaction rules took too long");
-    if (auto added = impl->add_custom(rule, atoms); !added) return std::unexpected(std::move(added).error());
+    if (auto added = impl->add_custom(rule); !added) return std::unexpected(std::move(added).error());
   }
-  if (auto built = impl->build(atoms); !built) return std::unexpected(std::move(built).error());
+  if (!impl->words.is_empty()) {
+    if (auto built = impl->words.compile(); !built) return std::unexpected(std::move(built).error());
+  }
   return std::shared_ptr<const Redactor>(new Redactor(std::move(impl)));
+}
+
+Result<void> Redactor::prepare() {
+  const Result<Automaton>& automaton = built_in_automaton();
+  if (!automaton) return std::unexpected(automaton.error());
+  return {};
 }
 
 Redactor::Redactor(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -397,17 +430,23 @@ void Redactor::Impl::flush(std::span<const Subject> subjects, std::span<const st
   std::memset(scratch.buffer.get() + scratch.size, 0, kShapePadding);
 
   struct Context {
-    const Impl* self;
+    const Automaton* automaton;
     Scratch::Impl* scratch;
-  } context{this, &scratch};
+  };
   const auto on_match = [](unsigned id, unsigned long long, unsigned long long to, unsigned, void* raw) {
-    const auto& [self, memory] = *static_cast<Context*>(raw);
-    const Scratch::Impl::Hit hit{memory->string_at(to - 1), self->detectors[id]};
+    const auto& [automaton, memory] = *static_cast<Context*>(raw);
+    const Scratch::Impl::Hit hit{memory->string_at(to - 1), automaton->detector(id)};
     // One string that hits a hundred times is one hit: what is kept stays small.
     if (memory->hits.empty() || memory->hits.back() != hit) memory->hits.push_back(hit);
     return 0;
   };
-  hs_scan(database, scratch.buffer.get(), static_cast<unsigned>(scratch.size), 0, scratch.hs, on_match, &context);
+  const auto search = [&](const Automaton& automaton) {
+    Context context{&automaton, &scratch};
+    hs_scan(automaton.database(), scratch.buffer.get(), static_cast<unsigned>(scratch.size), 0, scratch.hs, on_match,
+            &context);
+  };
+  search(*built_in_automaton());
+  if (!words.is_empty()) search(words);
   find_shapes(scratch.buffer.get(), scratch.size, scratch.shapes);
   for (const ShapeHit& shape : scratch.shapes) {
     const Scratch::Impl::Hit hit{scratch.string_at(shape.at), shape.detector};
@@ -506,7 +545,12 @@ bool Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::ve
   memory.gave_up = false;
   if (memory.compiled_for != impl_->serial) {
     // Fails only for want of memory, and then nothing could be scanned: the exception is the caller's as any other.
-    if (hs_alloc_scratch(impl_->database, &memory.hs) != HS_SUCCESS) throw std::bad_alloc();
+    const Result<Automaton>& built_in = built_in_automaton();
+    if (!built_in) throw std::runtime_error(built_in.error().message());
+    if (hs_alloc_scratch(built_in->database(), &memory.hs) != HS_SUCCESS) throw std::bad_alloc();
+    if (!impl_->words.is_empty() && hs_alloc_scratch(impl_->words.database(), &memory.hs) != HS_SUCCESS) {
+      throw std::bad_alloc();
+    }
     memory.compiled_for = impl_->serial;
   }
   if (counts.size() < impl_->names.size()) counts.resize(impl_->names.size());

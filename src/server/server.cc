@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <optional>
 #include <thread>
 
@@ -108,6 +109,7 @@ struct Server::Parts {
   std::optional<access::ConfiguredTokens> tokens;
   std::optional<access::Authenticator> authenticator;
   std::shared_ptr<const redact::Redactor> redactor;  // shared with requests in flight
+  std::future<Result<void>> prepared;                // what all redactors share: compiled while the engine starts
   std::optional<telemetry::IdentifierCatalogue> identifiers;
   std::optional<ingest::PriceTable> prices;
 
@@ -146,6 +148,7 @@ Result<void> Server::Parts::load() {
   auto rules = redact::Redactor::compile(config.redaction_rules);
   if (!rules) return std::unexpected(std::move(rules).error().within("redaction.rules"));
   redactor = std::move(*rules);
+  prepared = std::async(std::launch::async, redact::Redactor::prepare);
   auto catalogue = load_identifiers(config);
   if (!catalogue) return std::unexpected(std::move(catalogue).error());
   identifiers.emplace(std::move(*catalogue));
@@ -168,6 +171,7 @@ Result<void> Server::Parts::open_store() {
 }
 
 Result<void> Server::Parts::start_ingest() {
+  if (auto done = prepared.get(); !done) return std::unexpected(std::move(done).error());
   ingest::Spool::Options options;
   options.dir = data_dir->path() / "spool";
   options.bytes_max = config.limits.spool_bytes;
