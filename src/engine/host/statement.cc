@@ -95,6 +95,11 @@ class Lexer {
     const bool is_prefixed = begin > 0 && is_word(text_[begin - 1]);
     while (at_ < text_.size()) {
       const char c = text_[at_++];
+      // The engine reads escapes in names, and we compare names as they are written.
+      if (kind == TokenKind::kQuotedName && (c == '\\' || static_cast<unsigned char>(c) < ' ')) {
+        error_ = "a quoted name holds a backslash or a control character";
+        return std::nullopt;
+      }
       if (c == '\\') {
         if (is_prefixed) break;
         ++at_;

@@ -64,16 +64,20 @@ test('typed parameters, streaming and formats', async () => {
 test('errors have the right code', async () => {
   await refused(rows(reader, 'SELECT nope FROM logs'), '47');
   await refused(rows(reader, 'SELECT 1; SELECT 2'), '62');
-  await refused(reader.insert({ table: 'logs', values: [{ body: 'x' }], format: 'JSONEachRow' }), '164');
-  await refused(reader.command({ query: 'CREATE TABLE x (a Int8) ENGINE = Memory' }), '164');
   for (const client of [reader, admin]) {
+    await refused(client.insert({ table: 'logs', values: [{ workspace: 'zeta', body: 'x' }], format: 'JSONEachRow' }), '164');
+    await refused(client.command({ query: 'CREATE TABLE x (a Int8) ENGINE = Memory' }), '164');
+    await refused(client.command({ query: 'DROP TABLE logs' }), '164');
+    await refused(client.command({ query: "INSERT INTO FUNCTION file('x.csv') SELECT 1" }), '164');
+    await refused(rows(client, "SELECT DISTINCT workspace FROM logs SETTINGS `log\\x5fcomment` = '*'"), '62');
+    await refused(rows(client, 'SELECT * FROM `/etc/passwd`'));
+    await refused(rows(client, "SELECT * FROM merge('fettle', 'logs')"));
+    await refused(rows(client, "SELECT * FROM file('/etc/passwd', 'LineAsString')"));
     await refused(rows(client, "SELECT 1 SETTINGS log_comment = '*'"));
     await refused(rows(client, "SELECT body FROM (SELECT body FROM logs SETTINGS log_comment = '*')"));
     await refused(rows(client, "WITH x AS (SELECT body FROM logs SETTINGS `log_comment` = 'zeta') SELECT * FROM x"));
     await refused(client.command({ query: "SET log_comment = '*'", session_id: 'wide' }));
   }
-  await refused(rows(reader, "SELECT * FROM merge('fettle', 'logs')"));
-  await refused(rows(reader, "SELECT * FROM file('/etc/passwd', 'LineAsString')"));
 });
 
 test('forty queries at once, and an abort', async () => {
