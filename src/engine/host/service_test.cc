@@ -300,13 +300,24 @@ TEST_F(ServiceTest, ReaderOverTcpIsReadOnlyWithinLimits) {
   EXPECT_THAT(
       told(),
       ElementsAre(
-          "SET log_comment = 'acme', max_execution_time = '60', max_memory_usage = '200000000', max_threads = '1'",
+          "SET log_comment = 'acme', max_execution_time = '60', max_memory_usage = '200000000', max_threads = '1', "
+          "output_format_native_write_json_as_string = '1'",
           "SET readonly = 1", "SELECT 1"));
   const std::size_t before = engine_.statements().size();
   for (const char* sql : {"INSERT INTO t VALUES (1)", "DROP TABLE t", "SET log_comment = '*'", "SYSTEM SHUTDOWN",
                           "SELECT * FROM merge('fettle', 't')", "SELECT * FROM `mergeTreeIndex`('fettle', 't')"}) {
     EXPECT_EQ(as("reader", sql).status, 403) << sql;
   }
+  // What tells of the host, of columns as they are stored, or holds a thread.
+  for (const char* sql :
+       {"SELECT * FROM system.models", "SELECT * FROM `system`.disks", "SELECT 1 IN system . server_settings",
+        "DESCRIBE system.models", "SELECT * FROM {t:Identifier}", "EXPLAIN ESTIMATE SELECT * FROM logs",
+        "SELECT * FROM (EXPLAIN indexes = 1 SELECT * FROM logs)", "SELECT distinctJSONPathsIf(attrs, 1) FROM logs",
+        "SELECT attrs APPLY(distinctJSONPaths) FROM logs", "SELECT sleepEachRow(3) FROM logs",
+        "SELECT lowCardinalityKeys(name) FROM spans", "SELECT getServerSetting('path')"}) {
+    EXPECT_EQ(as("reader", sql).status, 403) << sql;
+  }
+  EXPECT_EQ(as("reader", "SELECT * FROM models", "database=system").status, 403);
   EXPECT_EQ(as("reader", "SELECT 1", "additional_table_filters=x").status, 403);
   EXPECT_EQ(as("reader", "SELECT 1", "max_memory_usage=1000000000000").status, 403);
   EXPECT_EQ(engine_.statements().size(), before);

@@ -123,6 +123,13 @@ TEST(Statement, FunctionsAreFoundHoweverTheyAreWritten) {
   EXPECT_THAT(
       function_names("SELECT Merge ('d', 't'), `mergeTreeIndex`/* */(1), \"url\"(2), 'file(3)', x FROM remote\n(4)"),
       ElementsAre("merge", "mergetreeindex", "url", "remote"));
+  EXPECT_THAT(function_names("SELECT * APPLY(Sleep), * APPLY sleepEachRow, * APPLY (x -> sin(x)), y"),
+              ElementsAre("apply", "sleep", "sleepeachrow", "apply", "x", "sin"));
+}
+
+TEST(Statement, NamesInADatabaseAreFoundHoweverTheyAreWritten) {
+  EXPECT_THAT(names_in("SELECT system.a, `system` /* */ . \"b c\" FROM x.system.d, 'system.e', system f", "system"),
+              ElementsAre("a", "b c", "d"));
 }
 
 TEST(Statement, LogsHoldNoLiterals) {
