@@ -529,6 +529,44 @@ TEST_F(ApiTest, ReadsPastTheQueueAreRefusedAtOnce) {
   leave.count_down();
 }
 
+TEST_F(ApiTest, OneWorkspaceDoesNotShutAnotherOutOfReading) {
+  std::latch begun(1);
+  std::latch released(1);
+  std::atomic<int> slow_running = 0;
+  reader_.on_sql = [&](const Scope&, const telemetry::ReadOptions&) {
+    if (++slow_running == 1) begun.count_down();
+    released.wait();
+  };
+  Limits limits;
+  limits.query_queue_max = 4;
+  start(access::Mode::kTokens, limits);
+  ASSERT_EQ(get("/api/v1/spans").status, 200);  // two workspaces use the server
+  std::vector<std::jthread> hogs;
+  std::atomic<int> refused = 0;
+  std::latch some_refused(5);
+  for (int i = 0; i < 8; ++i) {
+    if (i == 1) begun.wait();
+    hogs.emplace_back([&] {
+      http::Client client("http://" + address_, {});
+      http::ClientRequest request{
+          .method = "POST", .target = "/api/v1/sql", .headers = {}, .body = {R"({"query":"x"})"}};
+      request.headers.add("Authorization", "Bearer other");
+      request.headers.add("Content-Type", "application/json");
+      const auto answer = client.send(request);
+      if (answer && answer->status == 503) {
+        ++refused;
+        some_refused.count_down();
+      }
+    });
+  }
+  some_refused.wait();  // one runs and two wait: half of two threads and of a queue of four
+  EXPECT_EQ(get("/api/v1/spans").status, 200);
+  EXPECT_EQ(slow_running.load(), 1);
+  released.count_down();
+  hogs.clear();
+  EXPECT_EQ(refused.load(), 5);
+}
+
 TEST_F(ApiTest, WhenTheClientLeavesItsReadIsStopped) {
   std::promise<void> begun;
   std::promise<void> stopped;
@@ -627,6 +665,49 @@ TEST_F(ApiTest, TailsAreBounded) {
   limits.tails.tails_max = 0;
   start(access::Mode::kTokens, limits);
   expect_problem(get("/api/v1/logs/tail"), 503, "unavailable");
+}
+
+TEST_F(ApiTest, TailsAboveHalfGiveWayToAnotherWorkspace) {
+  reader_.on_tail = [](const std::optional<telemetry::TailPosition>&) -> Result<telemetry::Tail> {
+    return telemetry::Tail{.rows = {}, .position = {"p"}, .skipped = 0};
+  };
+  Limits limits;
+  limits.tails.tails_max = 2;
+  start(access::Mode::kTokens, limits);
+  struct Open {
+    std::promise<int> answered;  // with this status
+    std::promise<void> ended;
+    std::stop_source leave;
+    std::jthread thread;
+  };
+  const auto open = [&](std::string bearer) {
+    auto made = std::make_unique<Open>();
+    made->thread = std::jthread([&, &self = *made, bearer] {
+      http::Client client("http://" + address_, {});
+      http::ClientRequest request{
+          .method = "GET", .target = "/api/v1/logs/tail", .headers = {}, .body = {}, .stop = self.leave.get_token()};
+      request.headers.add("Authorization", "Bearer " + bearer);
+      bool is_told = false;
+      const auto end = client.stream(request, [&](std::string_view) {
+        if (!std::exchange(is_told, true)) self.answered.set_value(200);
+        return true;
+      });
+      if (!is_told) self.answered.set_value(end ? end->status : 0);
+      self.ended.set_value();
+    });
+    return made;
+  };
+  auto first = open("other");
+  EXPECT_EQ(first->answered.get_future().get(), 200);
+  auto second = open("other");
+  EXPECT_EQ(second->answered.get_future().get(), 200) << "alone it may have them all";
+  auto newcomer = open("reader");
+  EXPECT_EQ(newcomer->answered.get_future().get(), 200);
+  first->ended.get_future().wait();
+  EXPECT_EQ(open("other")->answered.get_future().get(), 503);
+  EXPECT_EQ(open("reader")->answered.get_future().get(), 503);
+  second->leave.request_stop();
+  newcomer->leave.request_stop();
 }
 
 TEST_F(ApiTest, ABrowserGetsThePage) {

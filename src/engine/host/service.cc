@@ -301,6 +301,7 @@ Service::Service(Engine& engine, ServiceOptions options, Tokens* tokens, Clock& 
       pool_(engine, clock, options.sessions_idle_max),
       watch_(engine, clock, metrics),
       reads_("read", options.read_threads, options.reads_waiting_max, metrics),
+      tcp_reads_("tcp_read", std::max(1, options.read_threads / 2), options.reads_waiting_max / 2, metrics),
       inserts_("insert", options.insert_threads, options.inserts_waiting_max, metrics),
       others_("other", options.other_threads, options.others_waiting_max, metrics),
       health_("health", 1, kHealthWaitingMax, metrics) {}
@@ -309,7 +310,7 @@ Service::~Service() { stop(); }
 
 void Service::stop() {
   watch_.kill_all();
-  for (Lane* lane : {&reads_, &inserts_, &others_, &health_}) lane->stop();
+  for (Lane* lane : {&reads_, &tcp_reads_, &inserts_, &others_, &health_}) lane->stop();
   watch_.stop();
   pool_.close_idle();
 }
@@ -560,6 +561,7 @@ Result<void> Service::restrict_settings(Job& job) const {
 }
 
 Lane& Service::lane_of(const Job& job) {
+  if (!job.caller.is_trusted) return tcp_reads_;
   if (is_read(job.statement.kind)) return reads_;
   return job.statement.kind == StatementKind::kInsertData ? inserts_ : others_;
 }

@@ -88,6 +88,7 @@ class Service {
   SessionPool pool_;
   Watch watch_;
   Lane reads_;
+  Lane tcp_reads_;  // of their own, so that the server's reads never wait for theirs
   Lane inserts_;
   Lane others_;
   Lane health_;

@@ -253,6 +253,16 @@ TEST_F(ServiceTest, InsertsRunWhileAllReadersAreBusy) {
   engine_.release_all();
 }
 
+TEST_F(ServiceTest, TheServerReadsWhileCallersOverTcpAreMany) {
+  engine_.script("SELECT slow", {.hangs = true});
+  std::vector<std::jthread> callers;
+  for (int i = 0; i < 4; ++i) callers.emplace_back([&] { as("reader", "SELECT slow"); });
+  engine_.await_running(1);
+  EXPECT_EQ(post("SELECT 1").status, 200);
+  EXPECT_EQ(engine_.running(), 1);
+  engine_.release_all();
+}
+
 class CrowdedTest : public ServiceTest {
  protected:
   CrowdedTest() : ServiceTest({.read_threads = 1, .reads_waiting_max = 0, .bodies_bytes_max = 1'000}) {}
