@@ -150,7 +150,7 @@ constexpr Prefilter kPrefilters[] = {
     {kDetectStatement, "password[ ]{1,4}\\\\{0,3}'", true},
     {kDetectStatement, "password[ ]{1,4}for[ ]", true},
     {kDetectCurl, "curl [^\\x00]{0,256}(?:-u|-U|--user|--proxy-user)[ =]"},
-    {kDetectMysql, "(?:mysql|mariadb)[a-z_-]{0,16} [^\\x00]{0,256}-p[^ =\\x00]"},
+    {kDetectMysql, "(?:mysql|mariadb)(?:dump|admin|import|check|slap)?[ ]"},
     {kDetectBearer, "bearer(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectBasic, "basic(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectJwt, "eyJ[A-Za-z0-9_-]{8}[A-Za-z0-9_-]*\\.[A-Za-z0-9_-]{8}"},
