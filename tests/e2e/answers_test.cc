@@ -216,6 +216,38 @@ TEST_F(AnswersTest, Problems) {
   }
 }
 
+TEST(Filters, AValueIsFoundWhateverItHolds) {
+  const auto server = ServerProcess::start({});
+  ASSERT_NE(server, nullptr);
+  const std::vector<std::string> values = {"o'brien", "a\\b", "a\tb", "a\nb", "a\\nb", "it\\'s", "100%"};
+  for (const std::string& value : values) {
+    const std::string text = boost::json::serialize(boost::json::string(value));
+    const std::string span =
+        R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0af7651916cd43dd8448eb211c80319c",
+      "spanId":"b7ad6b7169203331","name":)" +
+        text + R"(,"startTimeUnixNano":")" + now_ns(-1000) + R"(","endTimeUnixNano":")" + now_ns() +
+        R"(","attributes":[{"key":"client_id","value":{"stringValue":)" + text +
+        R"(}},{"key":"order","value":{"stringValue":)" + text + "}}]}]}]}]}";
+    ASSERT_EQ(server->post_otlp("/v1/traces", "application/json", span).status, 200);
+  }
+  const auto found = [&](const std::string& target) {
+    const auto answer = server->get(target);
+    EXPECT_EQ(answer.status, 200) << target << ": " << answer.body;
+    return answer.status == 200 ? parse(answer.body).at("spans").as_array() : boost::json::array();
+  };
+  ASSERT_TRUE(eventually([&] { return found("/api/v1/spans").size() == values.size(); }));
+  for (const std::string& value : values) {
+    const std::string encoded = http::percent_encode(value);
+    // An identifier, which has a column, and an attribute; alone and in a list.
+    for (const std::string& filter : {"client_id=" + encoded, "attr.order=" + encoded,
+                                     "attr.order=nothing&attr.order=" + encoded, "client_id=x&client_id=" + encoded}) {
+      const auto spans = found("/api/v1/spans?" + filter);
+      ASSERT_EQ(spans.size(), 1U) << filter;
+      EXPECT_EQ(spans[0].at("name").as_string(), value) << filter;
+    }
+  }
+}
+
 TEST_F(AnswersTest, TheCommandLineShowsTheSame) {
   const Ended logs = run_fettle({"logs", "--url", server_->url(), "--service", "worker"});
   EXPECT_EQ(logs.exit_code, 0) << logs.err;
