@@ -657,6 +657,14 @@ TEST_F(ApiTest, ABadPositionIsAProblemAndNotAStream) {
   expect_problem(send("GET", "/api/v1/logs/tail", "", {{"Last-Event-ID", "junk"}}), 400, "invalid_argument");
 }
 
+TEST_F(ApiTest, ATokenLimitedToSomeClientsDoesNotSeeWhatTheServerCountsOfAll) {
+  start();
+  for (const char* target : {"/metrics", "/api/v1/ingest/balance"}) {
+    expect_problem(send("GET", target, "", {}, "limited"), 403, "permission_denied");
+    EXPECT_EQ(get(target).status, 200) << target;
+  }
+}
+
 TEST_F(ApiTest, TailsAreBounded) {
   reader_.on_tail = [](const std::optional<telemetry::TailPosition>&) -> Result<telemetry::Tail> {
     return telemetry::Tail{.rows = {}, .position = {"p"}, .skipped = 0};
