@@ -403,7 +403,11 @@ TEST_F(ApiTest, APreviewEndsAtItsDeadlineAndRunsAlone) {
     http::ClientRequest request{.method = "POST", .target = "/api/v1/redaction/preview", .headers = {}, .body = {slow}};
     request.headers.add("Authorization", "Bearer reader");
     request.headers.add("Content-Type", "application/json");
-    return client.send(request).value();
+    // One of the quick ones below may run just then.
+    for (;;) {
+      auto answer = client.send(request).value();
+      if (answer.status != 429) return answer;
+    }
   });
   bool was_refused = false;
   while (first.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {

@@ -484,7 +484,7 @@ TEST_F(Traps, NoSystemLogTablesAreKept) {
 
 TEST_F(Traps, ServerSettingsOfTheFileAreInForce) {
   EXPECT_EQ(caller_.ask(kOwn, "SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'"),
-            "523449095\n");
+            "697932170\n");  // 65 % of a GiB
   EXPECT_EQ(caller_.ask(kOwn, "SELECT value FROM system.merge_tree_settings WHERE name = 'fsync_after_insert'"), "1\n");
 }
 
