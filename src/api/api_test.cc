@@ -392,32 +392,42 @@ TEST_F(ApiTest, APreviewTakesSixteenKibibytesAndNoMore) {
       400, "invalid_argument");
 }
 
-TEST_F(ApiTest, APreviewEndsAtItsDeadlineAndRunsAlone) {
-  start(access::Mode::kTokens, Limits{.query_time_max = std::chrono::milliseconds(300)});
-  // Each match looks to the end of the text, and there are as many as letters.
-  std::string slow = R"({"text":")" + std::string(16'384, 'a') + R"(","rules":[)";
-  for (int i = 0; i < 64; ++i) slow += fmt::format(R"({}{{"name":"r{}","pattern":"a(?:.*z)?"}})", i == 0 ? "" : ",", i);
-  slow += "]}";
-  auto first = std::async(std::launch::async, [&] {
+// Each match looks to the end of the text, and there are as many as letters.
+std::string slow_preview() {
+  std::string body = R"({"text":")" + std::string(16'384, 'a') + R"(","rules":[)";
+  for (int i = 0; i < 64; ++i) body += fmt::format(R"({}{{"name":"r{}","pattern":"a(?:.*z)?"}})", i == 0 ? "" : ",", i);
+  return body + "]}";
+}
+
+TEST_F(ApiTest, APreviewEndsAtItsDeadline) {
+  start(access::Mode::kTokens, Limits{.query_time_max = std::chrono::milliseconds(1)});
+  expect_problem(send("POST", "/api/v1/redaction/preview", slow_preview()), 504, "deadline_exceeded");
+}
+
+TEST_F(ApiTest, OnePreviewRunsAtATime) {
+  start();
+  auto slow = std::async(std::launch::async, [&] {
     http::Client client("http://" + address_, http::ClientOptions{});
-    http::ClientRequest request{.method = "POST", .target = "/api/v1/redaction/preview", .headers = {}, .body = {slow}};
+    const std::string body = slow_preview();
+    http::ClientRequest request{.method = "POST", .target = "/api/v1/redaction/preview", .headers = {}, .body = {body}};
     request.headers.add("Authorization", "Bearer reader");
     request.headers.add("Content-Type", "application/json");
     // One of the quick ones below may run just then.
     for (;;) {
       auto answer = client.send(request).value();
-      if (answer.status != 429) return answer;
+      if (answer.status != 429) return answer.status;
     }
   });
   bool was_refused = false;
-  while (first.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+  while (slow.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
     const http::Response second = send("POST", "/api/v1/redaction/preview", R"({"text":"x"})");
     if (second.status != 429) continue;
     was_refused = true;
     EXPECT_EQ(second.headers.get("Retry-After"), "1");
   }
   EXPECT_TRUE(was_refused);
-  expect_problem(first.get(), 504, "deadline_exceeded");
+  // It ran to its end or to its two seconds, as the machine is quick or not.
+  EXPECT_THAT(slow.get(), testing::AnyOf(200, 504));
   EXPECT_EQ(send("POST", "/api/v1/redaction/preview", R"({"text":"x"})").status, 200);
 }
 
