@@ -143,6 +143,7 @@ TEST_F(AnswersTest, Sql) {
 
 TEST_F(AnswersTest, WhatTheServerSaysOfItself) {
   EXPECT_EQ(get("/health", "/health").at("status").as_string(), "healthy");
+  EXPECT_TRUE(get("/api/v1/me", "/api/v1/me").at("development").as_bool());
   get("/health/live", "/health/live");
   get("/health/ready", "/health/ready");
   get("/api/v1/ingest/status", "/api/v1/ingest/status");

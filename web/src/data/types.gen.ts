@@ -150,6 +150,19 @@ export type IngestStatus = {
   })[];
 };
 
+export type Me = {
+  /** What is sent with this token goes here; nothing else can be read with it. */
+  readonly workspace: string;
+  /** What the configuration calls the token, or the first 8 hex digits of its SHA-256. */
+  readonly name: string;
+  /** `admin` includes the other two. */
+  readonly scopes: readonly ("ingest" | "read" | "admin")[];
+  /** The only clients it may read; null for all. */
+  readonly clients: readonly string[] | null;
+  /** The server runs with --dev and asks for no token. */
+  readonly development: boolean;
+};
+
 export type Health = {
   readonly status: "healthy" | "degraded" | "unhealthy";
   readonly version?: string;
@@ -314,6 +327,10 @@ export interface ApiGet {
   readonly "/api/v1/ingest/status": {
     readonly query: {};
     readonly answer: IngestStatus;
+  };
+  readonly "/api/v1/me": {
+    readonly query: {};
+    readonly answer: Me;
   };
   readonly "/api/v1/openapi.json": {
     readonly query: {};

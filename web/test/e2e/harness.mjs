@@ -45,6 +45,7 @@ export async function calm() {
     lag_ms: 1200,
     dropped: 0,
     token: '',
+    workspace: 'default',
   });
 }
 export async function sendLog(log) {
