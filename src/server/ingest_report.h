@@ -25,7 +25,7 @@ class IngestReport final : public api::IngestView {
     const ingest::Spool& spool;
     Clock& clock;
     std::function<std::uint64_t()> refused_rows;
-    std::function<std::uint64_t()> dropped_requests;                // refused for want of room, since the start
+    std::function<std::uint64_t()> dropped_requests;                // told to come again, since the start
     std::function<std::pair<std::string, std::uint64_t>()> engine;  // state and restarts
   };
   explicit IngestReport(Sources sources) : sources_(std::move(sources)) {}

@@ -93,15 +93,12 @@ struct Server::Parts {
   Result<void> open_store();
   Result<void> start_ingest();
   Result<void> start_listeners();
-  http::GateDecision gate_ingest(http::Request& request);
   void stop();
 
   const Config config;
   Clock& clock;
   SystemRng rng;
   metrics::Registry metrics;
-  metrics::Counter& turned_away =
-      metrics.counter("fettle_ingest_turned_away_total", "Requests over HTTP told to come again for want of room.");
   health::Health health{clock, std::string(version())};
 
   // From the configuration.
@@ -189,20 +186,13 @@ Result<void> Server::Parts::start_ingest() {
   return {};
 }
 
-http::GateDecision Server::Parts::gate_ingest(http::Request& request) {
-  http::GateDecision decision = http_receiver->gate(request);
-  if (decision.refuse != nullptr && (decision.refuse->status == 429 || decision.refuse->status == 503))
-    turned_away.add();
-  return decision;
-}
-
 Result<void> Server::Parts::start_listeners() {
   report = std::make_unique<IngestReport>(
       IngestReport::Sources{.balance = balance,
                             .spool = *spool,
                             .clock = clock,
                             .refused_rows = [this] { return writer->refused_rows(); },
-                            .dropped_requests = [this] { return static_cast<std::uint64_t>(turned_away.value()); },
+                            .dropped_requests = [this] { return front->turned_away(); },
                             .engine = [this] { return store->engine_state(); }});
   health.add(store_check(*reader, *store));
   health.add(spool_check(*spool));
@@ -216,7 +206,7 @@ Result<void> Server::Parts::start_listeners() {
                                                  .metrics = metrics,
                                                  .clock = clock},
                                    api_limits(config));
-  const http::Gate ingest_gate = [this](http::Request& request) { return gate_ingest(request); };
+  const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
     http_receiver->handle(std::move(request), std::move(responder));
   };

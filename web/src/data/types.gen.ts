@@ -135,7 +135,7 @@ export type IngestStatus = {
   };
   /** Records over the last five minutes. */
   readonly rejected_recent: number;
-  /** Requests refused for want of room over the last five minutes. */
+  /** Requests told to come again for want of room over the last five minutes, by HTTP or gRPC. */
   readonly dropped_recent: number;
   /** Rows set aside because the store will never take them. */
   readonly refused_rows: number;
