@@ -352,12 +352,13 @@ TEST_F(ApiTest, StatusIsShownAsItIs) {
   start();
   ingest_.now.lag = std::chrono::milliseconds(250);
   ingest_.now.engine_state = "running";
-  ingest_.now.skew = {{.sender = "web", .skew_ms = -3}};
+  ingest_.now.skew = {{.sender = "web", .skew = std::chrono::milliseconds(3), .delay = std::chrono::milliseconds(2)}};
   const auto document = parse(get("/api/v1/ingest/status").body);
   EXPECT_EQ(document.at("lag_ms").to_number<double>(), 250);
   EXPECT_TRUE(document.at("readable_watermark_ts").is_null());
   EXPECT_EQ(document.at("engine").at("state").as_string(), "running");
-  EXPECT_EQ(document.at("skew").at(0).at("skew_ms").to_number<double>(), -3);
+  EXPECT_EQ(document.at("skew").at(0).at("skew_ms").to_number<double>(), 3);
+  EXPECT_EQ(document.at("skew").at(0).at("delay_ms").to_number<double>(), 2);
 }
 
 TEST_F(ApiTest, APreviewMasksAndNamesTheRules) {

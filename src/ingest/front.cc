@@ -36,9 +36,9 @@ struct Front::Impl {
         spool(its_spool),
         guard(its_guard),
         clock(its_clock),
-        acknowledge_seconds(parts.registry.histogram("fettle_ingest_acknowledge_seconds",
-                                                     "From the whole request to its durable answer.",
-                                                     {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5})),
+        acknowledge_seconds(parts.registry.histogram(
+            "fettle_ingest_acknowledge_seconds", "From the whole request to its durable answer.",
+            {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5})),
         refused_requests(parts.registry.counter("fettle_ingest_refused_requests_total",
                                                 "Requests that could not be decoded or were over a limit.")),
         turned_away(parts.registry.counter("fettle_ingest_turned_away_total",
@@ -192,11 +192,11 @@ Result<Front::Ticket> Front::admit(std::size_t bytes) {
 }
 
 void Front::submit(Submission submission, Answer answer) {
-  impl_->submit(std::move(submission),
-                [&turned_away = impl_->turned_away, answer = std::move(answer)](const Result<Accepted>& outcome) mutable {
-                  if (!outcome && outcome.error().retry_after()) turned_away.add();
-                  answer(outcome);
-                });
+  impl_->submit(std::move(submission), [&turned_away = impl_->turned_away,
+                                        answer = std::move(answer)](const Result<Accepted>& outcome) mutable {
+    if (!outcome && outcome.error().retry_after()) turned_away.add();
+    answer(outcome);
+  });
 }
 
 std::uint64_t Front::turned_away() const { return static_cast<std::uint64_t>(impl_->turned_away.value()); }

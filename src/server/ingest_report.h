@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "core/mutex.h"
 #include "ingest/balance.h"
+#include "ingest/sender_clocks.h"
 #include "ingest/spool.h"
 
 namespace fettle::server {
@@ -22,6 +23,7 @@ class IngestReport final : public api::IngestView {
  public:
   struct Sources {
     const ingest::Balance& balance;
+    const ingest::SenderClocks& sender_clocks;
     const ingest::Spool& spool;
     Clock& clock;
     std::function<std::uint64_t()> refused_rows;

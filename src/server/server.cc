@@ -21,6 +21,7 @@
 #include "ingest/grpc/receiver.h"
 #include "ingest/receiver.h"
 #include "ingest/replay_guard.h"
+#include "ingest/sender_clocks.h"
 #include "ingest/spool.h"
 #include "ingest/writer.h"
 #include "redact/redactor.h"
@@ -117,6 +118,7 @@ struct Server::Parts {
   ingest::PosixDisk disk;
   ingest::Balance balance;
   ingest::ReplayGuard guard{clock};
+  ingest::SenderClocks sender_clocks{clock};
   std::unique_ptr<ingest::Spool> spool;
   std::unique_ptr<ingest::Writer> writer;
   std::unique_ptr<ingest::Front> front;
@@ -176,9 +178,12 @@ Result<void> Server::Parts::start_ingest() {
   front_options.pipeline = pipeline_options(config);
   front_options.workers = decoding_workers();
   front_options.in_flight_bytes_max = config.limits.in_flight_bytes;
-  front = std::make_unique<ingest::Front>(
-      ingest::PipelineParts{.identifiers = *identifiers, .redactor = redactor, .prices = *prices, .registry = metrics},
-      std::move(front_options), *spool, guard, clock);
+  front = std::make_unique<ingest::Front>(ingest::PipelineParts{.identifiers = *identifiers,
+                                                                .redactor = redactor,
+                                                                .prices = *prices,
+                                                                .registry = metrics,
+                                                                .clocks = &sender_clocks},
+                                          std::move(front_options), *spool, guard, clock);
   http_receiver = std::make_unique<ingest::HttpReceiver>(
       *front, *authenticator, clock, ingest::HttpReceiver::Options{.body_bytes_max = config.limits.body_bytes});
   grpc_receiver = std::make_unique<ingest::GrpcReceiver>(
@@ -187,13 +192,14 @@ Result<void> Server::Parts::start_ingest() {
 }
 
 Result<void> Server::Parts::start_listeners() {
-  report = std::make_unique<IngestReport>(
-      IngestReport::Sources{.balance = balance,
-                            .spool = *spool,
-                            .clock = clock,
-                            .refused_rows = [this] { return writer->refused_rows(); },
-                            .dropped_requests = [this] { return front->turned_away(); },
-                            .engine = [this] { return store->engine_state(); }});
+  report =
+      std::make_unique<IngestReport>(IngestReport::Sources{.balance = balance,
+                                                           .sender_clocks = sender_clocks,
+                                                           .spool = *spool,
+                                                           .clock = clock,
+                                                           .refused_rows = [this] { return writer->refused_rows(); },
+                                                           .dropped_requests = [this] { return front->turned_away(); },
+                                                           .engine = [this] { return store->engine_state(); }});
   health.add(store_check(*reader, *store));
   health.add(spool_check(*spool));
   health.add(writer_check(*spool, *writer));

@@ -517,6 +517,7 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
     dropped: 0,
     token: '',
     workspace: 'default',
+    skew: [],
   };
   const manifest = JSON.parse(readFileSync(join(dist, 'manifest.json'), 'utf8'));
   const known = new Map(manifest.files.map((f) => [`/${f.path}`, f]));
@@ -727,7 +728,7 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
           dropped_recent: control.dropped,
           refused_rows: 0,
           engine: { state: 'ready', restarts: 0 },
-          skew: [],
+          skew: control.skew,
         },
       };
     }

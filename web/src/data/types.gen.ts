@@ -143,10 +143,14 @@ export type IngestStatus = {
     readonly state: string;
     readonly restarts: number;
   };
+  /** The clocks of the senders heard in the last five minutes, newest first, at most 256; from the newest event time of each request. */
   readonly skew: readonly ({
+    /** service.name */
     readonly sender: string;
-    /** How far the sender's clock is ahead. */
+    /** The sender's clock is ahead of the server's by at least this. */
     readonly skew_ms: number;
+    /** Its promptest request was so late, or its clock is behind: these look alike. */
+    readonly delay_ms: number;
   })[];
 };
 

@@ -46,6 +46,7 @@ export async function calm() {
     dropped: 0,
     token: '',
     workspace: 'default',
+    skew: [],
   });
 }
 export async function sendLog(log) {
