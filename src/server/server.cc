@@ -29,6 +29,7 @@
 #include "server/data_dir.h"
 #include "server/ingest_report.h"
 #include "server/packs.h"
+#include "server/parts_watch.h"
 #include "server/retention_job.h"
 #include "server/store.h"
 #include "telemetry/store_reader.h"
@@ -125,6 +126,7 @@ struct Server::Parts {
   std::unique_ptr<ingest::HttpReceiver> http_receiver;
   std::unique_ptr<ingest::GrpcReceiver> grpc_receiver;
   std::unique_ptr<RetentionJob> retention;
+  std::unique_ptr<PartsWatch> parts_watch;
 
   // The way out.
   std::unique_ptr<IngestReport> report;
@@ -203,6 +205,14 @@ Result<void> Server::Parts::start_listeners() {
   health.add(store_check(*reader, *store));
   health.add(spool_check(*spool));
   health.add(writer_check(*spool, *writer));
+  parts_watch = std::make_unique<PartsWatch>(
+      [this](const std::stop_token& stop) {
+        telemetry::StatementOptions options;
+        options.stop = stop;
+        return telemetry::detached_parts(store->client(), options);
+      },
+      clock, metrics);
+  health.add(parts_check(*parts_watch));
   health.add(disk_check(data_dir->path()));
   api = std::make_unique<api::Api>(api::Services{.authenticator = *authenticator,
                                                  .reader = *reader,
@@ -254,6 +264,7 @@ void Server::Parts::stop() {
   if (http_server != nullptr) http_server->stop(kDrainRequests);
   if (grpc.joinable()) grpc.join();
   if (retention != nullptr) retention->stop();
+  if (parts_watch != nullptr) parts_watch->stop();
   if (front != nullptr) front->stop();
   if (writer != nullptr) {
     const ingest::Writer::Rest rest = writer->stop(clock.monotonic() + kDrainSpool);
