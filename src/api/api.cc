@@ -90,6 +90,7 @@ void Api::add_routes() {
   get("/api/v1/ingest/balance", Role::kRead, &Api::get_balance);
   get("/api/v1/ingest/status", Role::kRead, &Api::get_ingest_status);
   post("/api/v1/redaction/preview", Role::kRead, &Api::preview_redaction);
+  get("/api/v1/me", std::nullopt, &Api::get_me);
   get("/health", std::nullopt, &Api::get_health);
   get("/health/live", std::nullopt, &Api::get_live);
   get("/health/ready", std::nullopt, &Api::get_ready);

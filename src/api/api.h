@@ -107,6 +107,7 @@ class Api {
   void get_balance(Exchange exchange);
   void get_ingest_status(Exchange exchange);
   void preview_redaction(Exchange exchange);
+  void get_me(Exchange exchange);
   void get_health(Exchange exchange);
   void get_live(Exchange exchange);
   void get_ready(Exchange exchange);

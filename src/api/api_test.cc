@@ -278,11 +278,39 @@ TEST_F(ApiTest, NothingIsShownWithoutAFittingToken) {
   }
 }
 
+TEST_F(ApiTest, MeSaysWhoTheTokenIs) {
+  start();
+  EXPECT_EQ(parse(get("/api/v1/me").body).at("workspace").as_string(), "acme");
+  const auto name = parse(get("/api/v1/me").body).at("name");
+  EXPECT_EQ(name.as_string().size(), 8U) << "a token without a name goes by its hash: " << name;
+  const auto rest = [&](std::string bearer) {
+    auto me = parse(send("GET", "/api/v1/me", "", {}, std::move(bearer)).body);
+    me.as_object().erase("name");
+    return me;
+  };
+  EXPECT_EQ(rest("sender"), parse(R"({"workspace":"acme","scopes":["ingest"],"clients":null,"development":false})"));
+  EXPECT_EQ(rest("limited"), parse(R"({"workspace":"acme","scopes":["read"],"clients":["c1"],"development":false})"));
+  EXPECT_EQ(rest("other"),
+            parse(R"({"workspace":"globex","scopes":["ingest","read","admin"],"clients":null,"development":false})"));
+  for (const char* stranger : {"", "wrong"}) {
+    expect_problem(send("GET", "/api/v1/me", "", {}, stranger), 401, "unauthenticated");
+  }
+  expect_problem(get("/api/v1/me?x=1"), 400, "invalid_argument");
+}
+
+TEST_F(ApiTest, MeInDevelopmentIsWhoNeedsNoToken) {
+  start(access::Mode::kDevelopment);
+  EXPECT_EQ(
+      parse(send("GET", "/api/v1/me", "", {}, "").body),
+      parse(
+          R"({"workspace":"default","name":"development","scopes":["ingest","read","admin"],"clients":null,"development":true})"));
+}
+
 TEST_F(ApiTest, EveryRouteThatIsNotPublicWasTriedWithoutAToken) {
   start();
   // A new route has to be added to the test above, or to these.
   const std::set<std::string> known = {"GET /health", "GET /health/live", "GET /health/ready",
-                                       "GET /api/v1/openapi.json"};
+                                       "GET /api/v1/openapi.json", "GET /api/v1/me"};
   EXPECT_EQ(api_->route_names().size(), known.size() + 11 + 2);
 }
 
@@ -324,12 +352,13 @@ TEST_F(ApiTest, StatusIsShownAsItIs) {
   start();
   ingest_.now.lag = std::chrono::milliseconds(250);
   ingest_.now.engine_state = "running";
-  ingest_.now.skew = {{.sender = "web", .skew_ms = -3}};
+  ingest_.now.skew = {{.sender = "web", .skew = std::chrono::milliseconds(3), .delay = std::chrono::milliseconds(2)}};
   const auto document = parse(get("/api/v1/ingest/status").body);
   EXPECT_EQ(document.at("lag_ms").to_number<double>(), 250);
   EXPECT_TRUE(document.at("readable_watermark_ts").is_null());
   EXPECT_EQ(document.at("engine").at("state").as_string(), "running");
-  EXPECT_EQ(document.at("skew").at(0).at("skew_ms").to_number<double>(), -3);
+  EXPECT_EQ(document.at("skew").at(0).at("skew_ms").to_number<double>(), 3);
+  EXPECT_EQ(document.at("skew").at(0).at("delay_ms").to_number<double>(), 2);
 }
 
 TEST_F(ApiTest, APreviewMasksAndNamesTheRules) {

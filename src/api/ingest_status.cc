@@ -76,7 +76,8 @@ void Api::get_ingest_status(Exchange exchange) {
   for (std::size_t i = 0; i < status.skew.size(); ++i) {
     body += i == 0 ? R"({"sender":)" : R"(,{"sender":)";
     append_json_string(body, status.skew[i].sender);
-    fmt::format_to(std::back_inserter(body), R"(,"skew_ms":{:.3f}}})", status.skew[i].skew_ms);
+    fmt::format_to(std::back_inserter(body), R"(,"skew_ms":{:.3f},"delay_ms":{:.3f}}})", in_ms(status.skew[i].skew),
+                   in_ms(status.skew[i].delay));
   }
   body += "]}";
   exchange.json(std::move(body));

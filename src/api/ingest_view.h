@@ -27,9 +27,10 @@ struct IngestStatus {
   std::uint64_t engine_restarts = 0;
   struct Skew {
     std::string sender;
-    double skew_ms = 0;  // how far the sender's clock is ahead of ours
+    std::chrono::nanoseconds skew{0};   // the sender's clock is ahead of ours by at least this
+    std::chrono::nanoseconds delay{0};  // its promptest batch was so late, or its clock is behind
   };
-  std::vector<Skew> skew;  // of the senders of the workspace
+  std::vector<Skew> skew;  // of the senders of the workspace heard of late, newest first
 };
 
 // Thread-safe; quick enough for an I/O thread.

@@ -1,15 +1,55 @@
-// What the server says of itself: /health, /health/live, /health/ready, /metrics and /api/v1/openapi.json.
+// What the server says of itself and of its caller: /health, /health/live, /health/ready, /metrics,
+// /api/v1/openapi.json and /api/v1/me.
 
 #include "api/accept.h"
 #include "api/api.h"
+#include "api/filters.h"
 #include "api/openapi.h"
+#include "core/json.h"
 
 namespace fettle::api {
 namespace {
 
 int status_of(const health::Report& report) { return report.status == health::Status::kUnhealthy ? 503 : 200; }
 
+// A JSON array of strings.
+template <class Range, class Text>
+std::string strings(const Range& range, Text text) {
+  std::string out = "[";
+  for (const auto& one : range) {
+    if (out.size() > 1) out += ',';
+    append_json_string(out, text(one));
+  }
+  return out + ']';
+}
+
 }  // namespace
+
+// Asks for a token without asking for a scope: a token that may only send is told so here and not by a 403.
+void Api::get_me(Exchange exchange) {
+  using access::Role;
+  if (!exchange.caller().is_known) {
+    return exchange.problem(Error(ErrorCode::kUnauthenticated, "send a token: Authorization: Bearer <token>"));
+  }
+  if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
+  const access::Grant& grant = exchange.caller().grant;
+  std::vector<Role> scopes;
+  for (const Role role : {Role::kIngest, Role::kRead, Role::kAdmin}) {
+    if (grant.may(role)) scopes.push_back(role);
+  }
+  std::string body = R"({"workspace":)";
+  append_json_string(body, grant.scope.workspace.value);
+  body += R"(,"name":)";
+  append_json_string(body, grant.sender);
+  body += R"(,"scopes":)" + strings(scopes, [](Role role) { return access::to_string(role); });
+  body += R"(,"clients":)";
+  body += grant.scope.clients.empty()
+              ? "null"
+              : strings(grant.scope.clients, [](const ClientId& client) { return std::string_view(client.value); });
+  const bool is_development = services_.authenticator.mode() == access::Mode::kDevelopment;
+  body += is_development ? R"(,"development":true})" : R"(,"development":false})";
+  exchange.json(std::move(body));
+}
 
 void Api::get_health(Exchange exchange) {
   health_pool_.run(std::move(exchange), [this](Exchange& held, const std::stop_token& stop) {

@@ -36,11 +36,13 @@ struct Front::Impl {
         spool(its_spool),
         guard(its_guard),
         clock(its_clock),
-        acknowledge_seconds(parts.registry.histogram("fettle_ingest_acknowledge_seconds",
-                                                     "From the whole request to its durable answer.",
-                                                     {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5})),
+        acknowledge_seconds(parts.registry.histogram(
+            "fettle_ingest_acknowledge_seconds", "From the whole request to its durable answer.",
+            {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5})),
         refused_requests(parts.registry.counter("fettle_ingest_refused_requests_total",
-                                                "Requests that could not be decoded or were over a limit.")) {
+                                                "Requests that could not be decoded or were over a limit.")),
+        turned_away(parts.registry.counter("fettle_ingest_turned_away_total",
+                                           "Requests told to come again for want of room.")) {
     for (int i = 0; i < options.workers; ++i) {
       threads.emplace_back([this, parts] { work(parts); });
     }
@@ -161,6 +163,7 @@ struct Front::Impl {
   Clock& clock;
   metrics::Histogram& acknowledge_seconds;
   metrics::Counter& refused_requests;
+  metrics::Counter& turned_away;
   std::atomic<std::size_t> in_flight_bytes{0};
 
   Mutex mutex;
@@ -177,6 +180,7 @@ Front::~Front() = default;
 
 Result<Front::Ticket> Front::admit(std::size_t bytes) {
   const auto busy = [&](std::string_view what) {
+    impl_->turned_away.add();
     return std::unexpected(Error(ErrorCode::kResourceExhausted, std::string(what)).with_retry_after(impl_->options.retry_after));
   };
   if (impl_->spool.room() < bytes) return busy("the spool is at its budget: the store is behind or down");
@@ -187,7 +191,15 @@ Result<Front::Ticket> Front::admit(std::size_t bytes) {
   return Ticket(&impl_->in_flight_bytes, bytes);
 }
 
-void Front::submit(Submission submission, Answer answer) { impl_->submit(std::move(submission), std::move(answer)); }
+void Front::submit(Submission submission, Answer answer) {
+  impl_->submit(std::move(submission), [&turned_away = impl_->turned_away,
+                                        answer = std::move(answer)](const Result<Accepted>& outcome) mutable {
+    if (!outcome && outcome.error().retry_after()) turned_away.add();
+    answer(outcome);
+  });
+}
+
+std::uint64_t Front::turned_away() const { return static_cast<std::uint64_t>(impl_->turned_away.value()); }
 void Front::stop() { impl_->stop(); }
 
 }  // namespace fettle::ingest

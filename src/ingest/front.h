@@ -59,6 +59,10 @@ class Front {
 
   void submit(Submission submission, Answer answer);
 
+  // Requests that were told to come again since the start, by whatever transport they came: no room in memory, in the
+  // spool or on the disk, or the server was stopping. Also fettle_ingest_turned_away_total.
+  std::uint64_t turned_away() const;
+
   // Refuses new requests (kUnavailable), finishes those that wait, joins the workers.
   void stop();
 

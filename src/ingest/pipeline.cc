@@ -155,6 +155,8 @@ struct Pipeline::Impl {
     for (const otlp::Span& span : traces.spans) {
       CountDelta& books = *sender_of(span.resource);
       ++books.received;
+      // Ends are the newest a sender knows of, but one that lies beyond what is taken at all is a mistake, not a clock.
+      hear(span.resource, span.end > span.start && span.end <= now + options.ahead_max_ns ? span.end : span.start);
       if (!check_time(span.start, options.spans_kept_ns, books, accepted)) continue;
       ++books.accepted;
       resolver.resolve(span.attributes, span.resource, span.scope, ids);
@@ -163,6 +165,7 @@ struct Pipeline::Impl {
       span_origins.note(span.start, count_of(span.resource));
       if (const auto usage = read_llm_usage(traces, span, infos)) add_llm_call(submission, span, *usage);
     }
+    tell_clocks(submission);
     return accepted;
   }
 
@@ -198,6 +201,7 @@ struct Pipeline::Impl {
     for (const otlp::LogRecord& record : records.records) {
       CountDelta& books = *sender_of(record.resource);
       ++books.received;
+      hear(record.resource, record.time);
       const UnixNanos ts = record.time != 0 ? record.time : record.observed_time != 0 ? record.observed_time : now;
       if (!check_time(ts, options.logs_kept_ns, books, accepted)) continue;
       ++books.accepted;
@@ -209,6 +213,7 @@ struct Pipeline::Impl {
       identifiers.append(submission.workspace.value, ids, record.trace_id, ts, telemetry::Signal::kLog);
       log_origins.note(ts, count_of(record.resource));
     }
+    tell_clocks(submission);
     return accepted;
   }
 
@@ -226,6 +231,7 @@ struct Pipeline::Impl {
       for (const auto& point : list) {
         CountDelta& books = *sender_of(points.metrics[point.metric].resource);
         ++books.received;
+        hear(points.metrics[point.metric].resource, point.time);
         if (!check_time(point.time, options.points_kept_ns, books, accepted)) continue;
         ++books.accepted;
         point_blocks.append(point);
@@ -235,6 +241,7 @@ struct Pipeline::Impl {
     append_all(points.histogram_points);
     append_all(points.exponential_histogram_points);
     append_all(points.summary_points);
+    tell_clocks(submission);
     return accepted;
   }
 
@@ -295,6 +302,7 @@ struct Pipeline::Impl {
       sender_index.push_back(line_of(submission.workspace, service_name_of(request, resource), signal));
     }
     if (sender_index.empty()) sender_index.push_back(line_of(submission.workspace, kUnknownSender, signal));
+    newest.assign(sender_index.size(), 0);
     // Which sender an item that could not be read belonged to is not known: it goes to the request's first.
     if (request.rejections.count != 0) {
       first_sender()->received += static_cast<std::uint64_t>(request.rejections.count);
@@ -319,6 +327,20 @@ struct Pipeline::Impl {
   }
   CountDelta* sender_of(std::uint32_t resource) { return &counts[count_of(resource)]; }
   CountDelta* first_sender() { return &counts[sender_index.front()]; }
+
+  // The event time of an item, wherever it lies; 0 is none.
+  void hear(std::uint32_t resource, UnixNanos ts) {
+    UnixNanos& of_resource = newest[std::min<std::size_t>(resource, newest.size() - 1)];
+    of_resource = std::max(of_resource, ts);
+  }
+  void tell_clocks(const Submission& submission) {
+    if (parts.clocks == nullptr) return;
+    for (std::size_t i = 0; i < newest.size(); ++i) {
+      if (newest[i] == 0) continue;
+      parts.clocks->note(submission.workspace.value, counts[sender_index[i]].sender,
+                         std::chrono::nanoseconds(newest[i] - now));
+    }
+  }
 
   bool check_time(UnixNanos ts, std::int64_t kept_ns, CountDelta& books, Accepted& accepted) {
     const bool too_old = ts < now - kept_ns;
@@ -405,6 +427,7 @@ struct Pipeline::Impl {
   metrics::Counter& repaired =
       parts.registry.counter("fettle_ingest_repaired_strings_total", "Strings whose UTF-8 was repaired.");
   std::vector<std::uint32_t> sender_index;  // by resource of the request: index into counts
+  std::vector<UnixNanos> newest;            // by resource of the request: the newest event time
 
   // The open batch.
   telemetry::SpanBlockBuilder spans;

@@ -22,6 +22,7 @@
 #include "ingest/line_error.h"
 #include "ingest/pricing.h"
 #include "ingest/replay_guard.h"
+#include "ingest/sender_clocks.h"
 #include "ingest/spool.h"
 #include "otlp/decode.h"
 #include "otlp/encode.h"
@@ -35,6 +36,7 @@ struct PipelineParts {
   std::shared_ptr<const redact::Redactor> redactor;
   const PriceTable& prices;
   metrics::Registry& registry;
+  SenderClocks* clocks = nullptr;  // told of every request; null: nobody wants to know
 };
 
 struct PipelineOptions {

@@ -87,6 +87,22 @@ health::Check writer_check(const ingest::Spool& spool, const ingest::Writer& wri
           }};
 }
 
+health::Check parts_check(const PartsWatch& watch) {
+  return {.name = "parts", .is_critical = false, .run = [&watch](const std::stop_token&) {
+            CheckResult result;
+            const auto parts = watch.latest();
+            result.fields.emplace_back("detached", std::to_string(telemetry::total(parts)));
+            if (!parts.empty()) {
+              result.status = CheckStatus::kDegraded;
+              result.message = fmt::format(
+                  "the store put parts of tables aside and does not read them ({}); the operating manual says what to "
+                  "do about detached parts",
+                  telemetry::to_text(parts));
+            }
+            return result;
+          }};
+}
+
 health::Check disk_check(std::filesystem::path folder) {
   return {.name = "disk", .is_critical = true, .run = [folder = std::move(folder)](const std::stop_token&) {
             CheckResult result;

@@ -6,6 +6,7 @@
 #include "health/health.h"
 #include "ingest/spool.h"
 #include "ingest/writer.h"
+#include "server/parts_watch.h"
 #include "server/store.h"
 #include "telemetry/reader.h"
 
@@ -17,6 +18,8 @@ health::Check store_check(telemetry::Reader& reader, const Store& store);
 health::Check spool_check(const ingest::Spool& spool);
 // "writer": what is durable also becomes readable, and soon.
 health::Check writer_check(const ingest::Spool& spool, const ingest::Writer& writer);
+// "parts": the store has put no part of a table aside.
+health::Check parts_check(const PartsWatch& watch);
 // "disk": free space where the data folder is.
 health::Check disk_check(std::filesystem::path folder);
 

@@ -13,9 +13,11 @@
 
 #include "core/metrics.h"
 #include "engine/supervisor.h"
+#include "http/message.h"
 #include "http/server.h"
 #include "server/commands.h"
 #include "server/data_dir.h"
+#include "telemetry/detached_parts.h"
 
 namespace fettle::server {
 namespace {
@@ -117,6 +119,26 @@ Finding check_address(std::string_view name, const std::string& address) {
   return bad(fmt::format("{}: {} cannot be used", name, address), bound.error().message());
 }
 
+// Looks at the files, so that it is told with and without a running server.
+Finding check_parts(const Config& config) {
+  std::vector<telemetry::DetachedParts> parts;
+  std::error_code error;
+  for (const auto& table : std::filesystem::directory_iterator(config.data / "engine/data/data/fettle", error)) {
+    telemetry::DetachedParts of_table{.table = http::percent_decode(table.path().filename().string()).value_or("?")};
+    std::error_code unreadable;
+    for (const auto& part : std::filesystem::directory_iterator(table.path() / "detached", unreadable)) {
+      if (telemetry::was_detached_by_store(part.path().filename().string())) ++of_table.count;
+    }
+    if (of_table.count != 0) parts.push_back(std::move(of_table));
+  }
+  if (parts.empty()) return good("tables: no part was put aside");
+  return warning(
+      fmt::format("tables: the engine put parts aside and does not read them ({})", telemetry::to_text(parts)),
+      fmt::format("they are in '{}/engine/data/data/fettle/TABLE/detached'; the operating manual says what "
+                  "to do about detached parts",
+                  config.data.string()));
+}
+
 // Standard error goes nowhere while one lives: the engine and its supervisor log there, and this report is for people.
 class QuietErrors {
  public:
@@ -187,6 +209,7 @@ int run_doctor(const Config& config) {
     findings.push_back(check_address("otlp_grpc", config.otlp_grpc));
   }
   findings.push_back(check_engine(config));
+  if (config.telemetry.url.empty()) findings.push_back(check_parts(config));
   findings.push_back(check_clock());
   int failures = 0;
   for (const Finding& finding : findings) {

@@ -41,6 +41,10 @@ api::IngestStatus IngestReport::status(const WorkspaceId& workspace) const {
   status.refused_rows = sources_.refused_rows();
   std::tie(status.engine_state, status.engine_restarts) = sources_.engine();
 
+  for (ingest::SenderClock& one : sources_.sender_clocks.list(workspace.value)) {
+    status.skew.push_back({.sender = std::move(one.sender), .skew = one.skew, .delay = one.delay});
+  }
+
   const Sample now = sample(workspace);
   MutexLock lock(mutex_);
   if (samples_.size() >= kWorkspacesMax && !samples_.contains(workspace.value)) return status;

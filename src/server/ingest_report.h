@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "core/mutex.h"
 #include "ingest/balance.h"
+#include "ingest/sender_clocks.h"
 #include "ingest/spool.h"
 
 namespace fettle::server {
@@ -22,10 +23,11 @@ class IngestReport final : public api::IngestView {
  public:
   struct Sources {
     const ingest::Balance& balance;
+    const ingest::SenderClocks& sender_clocks;
     const ingest::Spool& spool;
     Clock& clock;
     std::function<std::uint64_t()> refused_rows;
-    std::function<std::uint64_t()> dropped_requests;                // refused for want of room, since the start
+    std::function<std::uint64_t()> dropped_requests;                // told to come again, since the start
     std::function<std::pair<std::string, std::uint64_t>()> engine;  // state and restarts
   };
   explicit IngestReport(Sources sources) : sources_(std::move(sources)) {}

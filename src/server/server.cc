@@ -21,6 +21,7 @@
 #include "ingest/grpc/receiver.h"
 #include "ingest/receiver.h"
 #include "ingest/replay_guard.h"
+#include "ingest/sender_clocks.h"
 #include "ingest/spool.h"
 #include "ingest/writer.h"
 #include "redact/redactor.h"
@@ -28,6 +29,7 @@
 #include "server/data_dir.h"
 #include "server/ingest_report.h"
 #include "server/packs.h"
+#include "server/parts_watch.h"
 #include "server/retention_job.h"
 #include "server/store.h"
 #include "telemetry/store_reader.h"
@@ -93,15 +95,12 @@ struct Server::Parts {
   Result<void> open_store();
   Result<void> start_ingest();
   Result<void> start_listeners();
-  http::GateDecision gate_ingest(http::Request& request);
   void stop();
 
   const Config config;
   Clock& clock;
   SystemRng rng;
   metrics::Registry metrics;
-  metrics::Counter& turned_away =
-      metrics.counter("fettle_ingest_turned_away_total", "Requests over HTTP told to come again for want of room.");
   health::Health health{clock, std::string(version())};
 
   // From the configuration.
@@ -120,12 +119,14 @@ struct Server::Parts {
   ingest::PosixDisk disk;
   ingest::Balance balance;
   ingest::ReplayGuard guard{clock};
+  ingest::SenderClocks sender_clocks{clock};
   std::unique_ptr<ingest::Spool> spool;
   std::unique_ptr<ingest::Writer> writer;
   std::unique_ptr<ingest::Front> front;
   std::unique_ptr<ingest::HttpReceiver> http_receiver;
   std::unique_ptr<ingest::GrpcReceiver> grpc_receiver;
   std::unique_ptr<RetentionJob> retention;
+  std::unique_ptr<PartsWatch> parts_watch;
 
   // The way out.
   std::unique_ptr<IngestReport> report;
@@ -179,9 +180,12 @@ Result<void> Server::Parts::start_ingest() {
   front_options.pipeline = pipeline_options(config);
   front_options.workers = decoding_workers();
   front_options.in_flight_bytes_max = config.limits.in_flight_bytes;
-  front = std::make_unique<ingest::Front>(
-      ingest::PipelineParts{.identifiers = *identifiers, .redactor = redactor, .prices = *prices, .registry = metrics},
-      std::move(front_options), *spool, guard, clock);
+  front = std::make_unique<ingest::Front>(ingest::PipelineParts{.identifiers = *identifiers,
+                                                                .redactor = redactor,
+                                                                .prices = *prices,
+                                                                .registry = metrics,
+                                                                .clocks = &sender_clocks},
+                                          std::move(front_options), *spool, guard, clock);
   http_receiver = std::make_unique<ingest::HttpReceiver>(
       *front, *authenticator, clock, ingest::HttpReceiver::Options{.body_bytes_max = config.limits.body_bytes});
   grpc_receiver = std::make_unique<ingest::GrpcReceiver>(
@@ -189,24 +193,26 @@ Result<void> Server::Parts::start_ingest() {
   return {};
 }
 
-http::GateDecision Server::Parts::gate_ingest(http::Request& request) {
-  http::GateDecision decision = http_receiver->gate(request);
-  if (decision.refuse != nullptr && (decision.refuse->status == 429 || decision.refuse->status == 503))
-    turned_away.add();
-  return decision;
-}
-
 Result<void> Server::Parts::start_listeners() {
-  report = std::make_unique<IngestReport>(
-      IngestReport::Sources{.balance = balance,
-                            .spool = *spool,
-                            .clock = clock,
-                            .refused_rows = [this] { return writer->refused_rows(); },
-                            .dropped_requests = [this] { return static_cast<std::uint64_t>(turned_away.value()); },
-                            .engine = [this] { return store->engine_state(); }});
+  report =
+      std::make_unique<IngestReport>(IngestReport::Sources{.balance = balance,
+                                                           .sender_clocks = sender_clocks,
+                                                           .spool = *spool,
+                                                           .clock = clock,
+                                                           .refused_rows = [this] { return writer->refused_rows(); },
+                                                           .dropped_requests = [this] { return front->turned_away(); },
+                                                           .engine = [this] { return store->engine_state(); }});
   health.add(store_check(*reader, *store));
   health.add(spool_check(*spool));
   health.add(writer_check(*spool, *writer));
+  parts_watch = std::make_unique<PartsWatch>(
+      [this](const std::stop_token& stop) {
+        telemetry::StatementOptions options;
+        options.stop = stop;
+        return telemetry::detached_parts(store->client(), options);
+      },
+      clock, metrics);
+  health.add(parts_check(*parts_watch));
   health.add(disk_check(data_dir->path()));
   api = std::make_unique<api::Api>(api::Services{.authenticator = *authenticator,
                                                  .reader = *reader,
@@ -216,7 +222,7 @@ Result<void> Server::Parts::start_listeners() {
                                                  .metrics = metrics,
                                                  .clock = clock},
                                    api_limits(config));
-  const http::Gate ingest_gate = [this](http::Request& request) { return gate_ingest(request); };
+  const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
     http_receiver->handle(std::move(request), std::move(responder));
   };
@@ -258,6 +264,7 @@ void Server::Parts::stop() {
   if (http_server != nullptr) http_server->stop(kDrainRequests);
   if (grpc.joinable()) grpc.join();
   if (retention != nullptr) retention->stop();
+  if (parts_watch != nullptr) parts_watch->stop();
   if (front != nullptr) front->stop();
   if (writer != nullptr) {
     const ingest::Writer::Rest rest = writer->stop(clock.monotonic() + kDrainSpool);

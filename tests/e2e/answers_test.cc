@@ -143,14 +143,35 @@ TEST_F(AnswersTest, Sql) {
 
 TEST_F(AnswersTest, WhatTheServerSaysOfItself) {
   EXPECT_EQ(get("/health", "/health").at("status").as_string(), "healthy");
+  EXPECT_TRUE(get("/api/v1/me", "/api/v1/me").at("development").as_bool());
   get("/health/live", "/health/live");
   get("/health/ready", "/health/ready");
-  get("/api/v1/ingest/status", "/api/v1/ingest/status");
+  const auto status = get("/api/v1/ingest/status", "/api/v1/ingest/status");
+  ASSERT_GE(status.at("skew").as_array().size(), 1U);
+  for (const auto& one : status.at("skew").as_array()) {
+    EXPECT_EQ(one.at("skew_ms").to_number<double>(), 0) << "the test and the server share a clock";
+  }
   const auto balance = get("/api/v1/ingest/balance", "/api/v1/ingest/balance");
   EXPECT_TRUE(balance.at("totals").at("balanced").as_bool());
   EXPECT_EQ(balance.at("totals").at("received").as_int64(), 4);
   const auto preview = server_->post("/api/v1/redaction/preview", "application/json", R"({"text":"anna@example.com"})");
   EXPECT_EQ(schemas_->errors_of("/api/v1/redaction/preview", "post", 200, parse(preview.body)), "");
+}
+
+TEST_F(AnswersTest, AClockThatIsAheadIsShown) {
+  const std::string now = now_ns(60'000);
+  const std::string body =
+      R"({"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"clockwork"}}]},
+          "scopeLogs":[{"logRecords":[{"timeUnixNano":")" +
+      now + R"(","body":{"stringValue":"from the future"}}]}]}]})";
+  const auto server = ServerProcess::start({});
+  ASSERT_NE(server, nullptr);
+  ASSERT_EQ(server->post_otlp("/v1/logs", "application/json", body).status, 200);
+  const auto skew = parse(server->get("/api/v1/ingest/status").body).at("skew");
+  ASSERT_EQ(skew.as_array().size(), 1U);
+  EXPECT_EQ(skew.at(0).at("sender").as_string(), "clockwork");
+  EXPECT_GT(skew.at(0).at("skew_ms").to_number<double>(), 50'000);
+  EXPECT_LE(skew.at(0).at("skew_ms").to_number<double>(), 60'000);
 }
 
 TEST_F(AnswersTest, Problems) {

@@ -78,6 +78,9 @@ TEST(Isolation, ATokenDoesOnlyWhatItsScopesSay) {
   const auto server = ServerProcess::start({.dev = false, .config = kConfig});
   ASSERT_NE(server, nullptr);
   EXPECT_EQ(server->get("/api/v1/spans", kSender).status, 403);
+  EXPECT_THAT(server->get("/api/v1/me", kSender).body, HasSubstr(R"("workspace":"acme")"));
+  EXPECT_THAT(server->get("/api/v1/me", kSender).body, HasSubstr(R"("scopes":["ingest"])"));
+  EXPECT_EQ(server->get("/api/v1/me").status, 401);
   EXPECT_EQ(server->get("/api/v1/spans").status, 401);
   EXPECT_EQ(server->get("/metrics").status, 401);
   EXPECT_EQ(server->post_otlp("/v1/traces", "application/json", "{}").status, 401);

@@ -99,6 +99,55 @@ TEST(Lifecycle, DoctorNamesAPortThatIsTaken) {
   EXPECT_THAT(ended.out, HasSubstr("FAIL  http"));
 }
 
+// The folder of some part of a table that holds rows.
+std::filesystem::path a_part_of(const std::filesystem::path& data, std::string_view table) {
+  for (const auto& entry : std::filesystem::directory_iterator(data / "engine/data/data/fettle" / table)) {
+    if (std::filesystem::exists(entry.path() / "count.txt")) return entry.path();
+  }
+  return {};
+}
+
+TEST(Lifecycle, APartThatTheStorePutAsideIsSaidByHealthMetricsAndDoctor) {
+  const ScratchFolder scratch;
+  const auto data = scratch.path() / "data";
+  const auto doctor = [&] {
+    return run_fettle({"doctor", "--data", data.string(), "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0",
+                       "--otlp-grpc", "127.0.0.1:0"});
+  };
+  auto server = ServerProcess::start({.data = data});
+  ASSERT_NE(server, nullptr);
+  ASSERT_EQ(server->post("/api/v1/ingest/logs", "application/x-ndjson", "{\"msg\":\"precious\"}\n").status, 200);
+  ASSERT_TRUE(eventually([&] { return server->get("/api/v1/logs").body.find("precious") != std::string::npos; }));
+  EXPECT_THAT(server->get("/health").body, HasSubstr(R"("parts":{"status":"up")"));
+  EXPECT_THAT(server->get("/metrics").body, HasSubstr("\nfettle_store_detached_parts 0\n"));
+  EXPECT_EQ(server->terminate(), 0);
+  EXPECT_THAT(doctor().out, HasSubstr("ok    tables: no part was put aside"));
+
+  const auto part = a_part_of(data, "logs");
+  ASSERT_FALSE(part.empty());
+  std::filesystem::resize_file(part / "checksums.txt", 0);
+  server = ServerProcess::start({.data = data});
+  ASSERT_NE(server, nullptr);
+  ASSERT_TRUE(eventually([&] {
+    return server->get("/metrics").body.find("\nfettle_store_detached_parts 1\n") != std::string::npos;
+  })) << server->get("/health").body;
+  const std::string health = server->get("/health").body;
+  EXPECT_THAT(health, HasSubstr(R"({"status":"degraded")"));
+  EXPECT_THAT(health, HasSubstr("(logs 1)"));
+  EXPECT_THAT(server->log(), HasSubstr("store_detached_parts"));
+  const Ended warned = doctor();
+  EXPECT_EQ(warned.exit_code, 0) << warned.out;
+  EXPECT_THAT(warned.out, HasSubstr("warn  tables: the engine put parts aside and does not read them (logs 1)"));
+
+  // The look that the manual describes.
+  http::Client engine("unix:" + (data / "engine/engine.sock").string(), http::ClientOptions{});
+  http::ClientRequest look{.method = "POST", .target = "/?log_comment=*", .headers = {}, .body = {}};
+  look.body = {"SELECT table, reason FROM system.detached_parts WHERE database = 'fettle'"};
+  const auto seen = engine.send(look);
+  ASSERT_TRUE(seen) << seen.error().message();
+  EXPECT_EQ(seen->body, "logs\tbroken-on-start\n");
+}
+
 TEST(Lifecycle, RedactShowsWhatWouldBeStored) {
   const Ended ended = run_fettle({"redact"}, "mail to anna@example.com\nnothing here\n");
   EXPECT_EQ(ended.exit_code, 0);

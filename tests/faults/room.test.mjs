@@ -71,6 +71,8 @@ test('a spool at its budget refuses with a time to come again, over HTTP and gRP
   await server.start();
   const release = holdEngine(server);
   t.after(release);
+  const before = await server.json('/api/v1/ingest/status');
+  assert.equal(before.dropped_recent, 0);
   const coarse = await fill(server, 'budget', 4_000_000, 100);
   const full = await fill(server, 'budget', 50_000, 200);
   full.accepted += coarse.accepted;
@@ -79,6 +81,7 @@ test('a spool at its budget refuses with a time to come again, over HTTP and gRP
   const called = await exportOverGrpc(server, JSON.parse(coarse.refused));
   assert.equal(called.code, RESOURCE_EXHAUSTED, called.message);
   assert.ok(called.details?.includes('google.rpc.RetryInfo'), `no RetryInfo: ${called.details}`);
+  assert.equal((await server.json('/api/v1/ingest/status')).dropped_recent, 3, 'two over HTTP and one over gRPC');
   const lines = await post(server, '/api/v1/ingest/logs', 'application/x-ndjson', Buffer.from('{"msg":"x"}\n'.repeat(300_000)));
   assert.equal(lines.status, 429, lines.body.toString().slice(0, 200));
   assert.equal(JSON.parse(lines.body).status, 429);

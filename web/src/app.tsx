@@ -3,9 +3,10 @@ import { signal } from '@preact/signals';
 import type { ComponentType } from 'preact';
 import { useEffect, useErrorBoundary } from 'preact/hooks';
 import { needsToken } from './data/api';
+import { startMe } from './data/me';
 import { railOpen } from './data/prefs';
 import { startStatus } from './data/status';
-import { go, location, param, setParams, travel, type Place } from './routes';
+import { enterWorkspace, go, location, param, setParams, travel, type Place } from './routes';
 import { absolute, rangeLabel } from './lib/time';
 import { clockShort } from './lib/fmt';
 import { range, zone } from './data/filters';
@@ -98,6 +99,7 @@ const TITLES: Readonly<Record<Place, string>> = {
 export function App() {
   const { place, workspace, id } = location.value;
   useEffect(startStatus, []);
+  useEffect(() => startMe((me) => enterWorkspace(me.workspace)), []);
   useEffect(() => {
     if (place === 'home') go(travel('journey'), 'replace');
   }, [place]);

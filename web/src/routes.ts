@@ -1,7 +1,7 @@
 // Where things are. A place has one address under /w/:workspace; everything else about the view is in the query.
 import { computed, signal } from '@preact/signals';
 import { prefix } from './data/api';
-import { formatQuery, get, parseQuery, patch, type Query } from './lib/url';
+import { formatQuery, get, inWorkspace, parseQuery, patch, type Query } from './lib/url';
 
 export type Place = 'journey' | 'traces' | 'logs' | 'start';
 
@@ -18,7 +18,10 @@ const PATHS: Readonly<Record<Place, string>> = {
   logs: 'evidence/logs',
   start: 'start',
 };
-export const DEFAULT_WORKSPACE = 'default';
+
+// The workspace of our token, once the server has said which that is. Until then an address says '-', which no workspace
+// can be called.
+let own = '-';
 
 // Filters go along from place to place; the time range, the selection and what is searched for belong to one place.
 const TRAVELLING = ['client', 'platform', 'lane', 'tz', 'live'];
@@ -27,8 +30,7 @@ function read(): Location {
   const path = decodeURI(window.location.pathname.slice(prefix().length));
   const query = parseQuery(window.location.search);
   const match = /^\/w\/([^/]+)(?:\/(.*))?$/.exec(path.replace(/\/$/, ''));
-  if (!match)
-    return { workspace: DEFAULT_WORKSPACE, place: path === '/' || path === '' ? 'home' : 'unknown', id: '', query };
+  if (!match) return { workspace: own, place: path === '/' || path === '' ? 'home' : 'unknown', id: '', query };
   const workspace = match[1]!;
   const rest = match[2] ?? '';
   if (rest === '' || rest === 'evidence') return { workspace, place: 'home', id: '', query };
@@ -39,8 +41,18 @@ function read(): Location {
   return { workspace, place: 'unknown', id: '', query };
 }
 
-export const location = signal<Location>({ workspace: DEFAULT_WORKSPACE, place: 'home', id: '', query: [] });
+export const location = signal<Location>({ workspace: own, place: 'home', id: '', query: [] });
 export const place = computed(() => location.value.place);
+
+// What is shown is always of our token's workspace: an address that names another is put right, without a step in the
+// history.
+export function enterWorkspace(name: string): void {
+  own = name;
+  const path = window.location.pathname.slice(prefix().length);
+  const right = inWorkspace(path, name);
+  if (right !== path) go(prefix() + right + window.location.search, 'replace');
+  else if (location.peek().workspace !== name) location.value = read();
+}
 
 export function startRoutes(): void {
   location.value = read();

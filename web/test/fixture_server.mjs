@@ -516,6 +516,8 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
     lag_ms: 1200,
     dropped: 0,
     token: '',
+    workspace: 'default',
+    skew: [],
   };
   const manifest = JSON.parse(readFileSync(join(dist, 'manifest.json'), 'utf8'));
   const known = new Map(manifest.files.map((f) => [`/${f.path}`, f]));
@@ -702,6 +704,17 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
         : [row('web', 'traces', 2100), row('web', 'logs', 1300), row('worker', 'metrics', 800)];
       return { body: { senders, totals: {} } };
     }
+    if (path === '/api/v1/me') {
+      return {
+        body: {
+          workspace: control.workspace,
+          name: 'fixture',
+          scopes: ['ingest', 'read'],
+          clients: null,
+          development: false,
+        },
+      };
+    }
     if (path === '/api/v1/ingest/status') {
       return {
         body: {
@@ -715,7 +728,7 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
           dropped_recent: control.dropped,
           refused_rows: 0,
           engine: { state: 'ready', restarts: 0 },
-          skew: [],
+          skew: control.skew,
         },
       };
     }
@@ -778,7 +791,7 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
         response.on('close', () => (clearInterval(beat), tails.delete(tail)));
         return undefined;
       }
-      const slow = url.pathname.includes('/ingest/') ? 0 : control.delayMs;
+      const slow = /\/(ingest|me)(\/|$)/.test(url.pathname) ? 0 : control.delayMs;
       const answer = () => {
         const a = api(url.pathname, url.searchParams);
         if (a.status) return problem(a.status, a.title, a.detail);

@@ -30,6 +30,7 @@ export interface Concern {
 }
 const LAG_WARN_MS = 10_000;
 const SKEW_WARN_MS = 5000;
+const SKEWED_SHOWN_MAX = 5; // the worst: a wrong clock of ours makes all of them look wrong
 const SPOOL_WARN_SHARE = 0.8;
 export function concerns(s: IngestStatus): readonly Concern[] {
   const out: Concern[] = [];
@@ -42,9 +43,9 @@ export function concerns(s: IngestStatus): readonly Concern[] {
   if (share > SPOOL_WARN_SHARE) out.push({ tone: 'warn', code: 'spool', value: share, detail: '' });
   if (s.rejected_recent > 0) out.push({ tone: 'warn', code: 'rejected', value: s.rejected_recent, detail: '' });
   if (s.lag_ms > LAG_WARN_MS) out.push({ tone: 'warn', code: 'lag', value: s.lag_ms, detail: '' });
-  for (const { sender, skew_ms } of s.skew) {
-    if (Math.abs(skew_ms) > SKEW_WARN_MS) out.push({ tone: 'warn', code: 'skew', value: skew_ms, detail: sender });
-  }
+  const ahead = s.skew.filter((one) => one.skew_ms > SKEW_WARN_MS).toSorted((a, b) => b.skew_ms - a.skew_ms);
+  for (const { sender, skew_ms } of ahead.slice(0, SKEWED_SHOWN_MAX))
+    out.push({ tone: 'warn', code: 'skew', value: skew_ms, detail: sender });
   return out;
 }
 

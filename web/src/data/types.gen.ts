@@ -135,7 +135,7 @@ export type IngestStatus = {
   };
   /** Records over the last five minutes. */
   readonly rejected_recent: number;
-  /** Requests refused for want of room over the last five minutes. */
+  /** Requests told to come again for want of room over the last five minutes, by HTTP or gRPC. */
   readonly dropped_recent: number;
   /** Rows set aside because the store will never take them. */
   readonly refused_rows: number;
@@ -143,11 +143,28 @@ export type IngestStatus = {
     readonly state: string;
     readonly restarts: number;
   };
+  /** The clocks of the senders heard in the last five minutes, newest first, at most 256; from the newest event time of each request. */
   readonly skew: readonly ({
+    /** service.name */
     readonly sender: string;
-    /** How far the sender's clock is ahead. */
+    /** The sender's clock is ahead of the server's by at least this. */
     readonly skew_ms: number;
+    /** Its promptest request was so late, or its clock is behind: these look alike. */
+    readonly delay_ms: number;
   })[];
+};
+
+export type Me = {
+  /** What is sent with this token goes here; nothing else can be read with it. */
+  readonly workspace: string;
+  /** What the configuration calls the token, or the first 8 hex digits of its SHA-256. */
+  readonly name: string;
+  /** `admin` includes the other two. */
+  readonly scopes: readonly ("ingest" | "read" | "admin")[];
+  /** The only clients it may read; null for all. */
+  readonly clients: readonly string[] | null;
+  /** The server runs with --dev and asks for no token. */
+  readonly development: boolean;
 };
 
 export type Health = {
@@ -314,6 +331,10 @@ export interface ApiGet {
   readonly "/api/v1/ingest/status": {
     readonly query: {};
     readonly answer: IngestStatus;
+  };
+  readonly "/api/v1/me": {
+    readonly query: {};
+    readonly answer: Me;
   };
   readonly "/api/v1/openapi.json": {
     readonly query: {};

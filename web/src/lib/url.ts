@@ -16,6 +16,11 @@ export function formatQuery(query: Query): string {
   return `?${query.map(([key, value]) => `${encode(key)}=${encode(value)}`).join('&')}`;
 }
 
+// The path of one of our places with another workspace in it; any other path as it is.
+export function inWorkspace(path: string, name: string): string {
+  return path.replace(/^\/w\/[^/]+(?=\/|$)/, () => `/w/${encodeURIComponent(name)}`);
+}
+
 export function get(query: Query, key: string): string {
   return query.find(([k]) => k === key)?.[1] ?? '';
 }

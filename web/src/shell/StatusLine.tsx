@@ -23,7 +23,7 @@ function sentence(c: Concern): string {
     case 'lag':
       return `What you see is ${duration(c.value)} behind what arrives.`;
     case 'skew':
-      return `The clock of ${c.detail} is ${duration(Math.abs(c.value))} ${c.value > 0 ? 'ahead of' : 'behind'} ours.`;
+      return `The clock of ${c.detail} is ${duration(c.value)} ahead of the server's.`;
   }
 }
 

@@ -45,6 +45,8 @@ export async function calm() {
     lag_ms: 1200,
     dropped: 0,
     token: '',
+    workspace: 'default',
+    skew: [],
   });
 }
 export async function sendLog(log) {

@@ -270,6 +270,26 @@ test('SlowFailedAndPartialAnswersAreStatesOfTheirOwn', fixtureOnly, async () => 
   }
 });
 
+test('TheAddressNamesTheWorkspaceOfTheToken', fixtureOnly, async () => {
+  try {
+    await control({ workspace: 'acme', token: 'sesame' });
+    for (const [path, wanted] of [
+      ['/', /\/w\/acme\/evidence\/journey$/],
+      [journey(IDS.crm), new RegExp(`/w/acme/evidence/journey\\?id=${IDS.crm}`)],
+    ]) {
+      await onPage(path, { tolerate: ['401', 'Failed to load resource'] }, async (page) => {
+        await page.getByLabel('Token', { exact: true }).fill('sesame');
+        await page.getByRole('button', { name: 'Continue' }).click();
+        await page.waitForURL(wanted);
+        await page.getByRole('banner').getByText('acme', { exact: true }).waitFor();
+        assert.match(await page.title(), /· acme · Fettle$|^acme · Fettle$/);
+      });
+    }
+  } finally {
+    await calm();
+  }
+});
+
 test('HostileTextIsOnlyText', fixtureOnly, async () => {
   for (const path of [
     journey(IDS.hostile),

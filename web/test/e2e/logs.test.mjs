@@ -202,6 +202,22 @@ test('AnEmptyWorkspaceSaysHowToBegin', fixtureOnly, async () => {
   }
 });
 
+test('AWrongClockIsSaidInTheStatusLine', fixtureOnly, async () => {
+  const at = (sender, skew_ms, delay_ms) => ({ sender, skew_ms, delay_ms });
+  try {
+    await control({ skew: [at('steady', 4900, 0), at('late', 0, 90_000), at('crooked', 62_000, 0)] });
+    await onPage(logs(), {}, async (page) => {
+      const line = page.getByRole('contentinfo', { name: 'Ingest' });
+      await line.getByText('Clock skew', { exact: true }).waitFor();
+      await line.getByRole('button', { name: /Ingest details/ }).click();
+      await page.getByText(/^The clock of crooked is 1\sm 2\ss ahead of the server's\.$/).waitFor();
+      assert.equal(await page.getByText('The clock of').count(), 1);
+    });
+  } finally {
+    await calm();
+  }
+});
+
 test('IngestTroubleIsSaidInTheStatusLine', fixtureOnly, async () => {
   try {
     await control({ lag_ms: 42_000, dropped: 17 });

@@ -4,7 +4,7 @@ import { splitRedacted, cell } from '../../src/lib/redacted';
 import { matcher, pieces, shapeOf } from '../../src/lib/search';
 import { SseParser } from '../../src/lib/sse';
 import { absolute, boundMs, isBound, isRelative, ms, preciseMs, rangeLabel } from '../../src/lib/time';
-import { formatQuery, get, parseQuery, patch, type Query } from '../../src/lib/url';
+import { formatQuery, get, inWorkspace, parseQuery, patch, type Query } from '../../src/lib/url';
 import { revealed, windowOf } from '../../src/lib/window';
 
 describe('the address', () => {
@@ -34,6 +34,18 @@ describe('the address', () => {
       ]),
     ).toBe('?from=2026-11-21T09:00:00Z&client=a,b');
     expect(get(parseQuery('?a=1&a=2'), 'a')).toBe('1');
+  });
+});
+
+describe('the workspace of an address', () => {
+  it('is the one it is put into, and the rest stays', () => {
+    expect(inWorkspace('/w/-/evidence/journey', 'acme')).toBe('/w/acme/evidence/journey');
+    expect(inWorkspace('/w/default', 'acme')).toBe('/w/acme');
+    expect(inWorkspace('/w/globex/evidence/traces/w', 'acme')).toBe('/w/acme/evidence/traces/w');
+    expect(inWorkspace('/w/acme/evidence/logs', 'acme')).toBe('/w/acme/evidence/logs');
+  });
+  it('is not put where there is none', () => {
+    for (const path of ['/', '', '/w', '/w/', '/way/default/x']) expect(inWorkspace(path, 'acme')).toBe(path);
   });
 });
 
