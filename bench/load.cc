@@ -277,7 +277,9 @@ LoadResult run_load(const LoadOptions& options) {
   std::atomic<std::uint64_t> started{0};
   std::vector<std::vector<Template>> templates(static_cast<std::size_t>(options.connections));
   for (std::size_t i = 0; i < templates.size(); ++i) {
-    for (std::uint64_t k = 0; k < 4; ++k) templates[i].emplace_back(options.shape, i * 4 + k);
+    for (std::uint64_t k = 0; k < kTemplatesPerConnection; ++k) {
+      templates[i].emplace_back(options.shape, i * kTemplatesPerConnection + k);
+    }
   }
   const auto begin = Clock::now();
   const auto end = begin + std::chrono::duration_cast<Clock::duration>(options.duration);

@@ -52,6 +52,9 @@ struct LoadResult {
   std::string error;                 // the first failure
 };
 
+// Each connection sends so many requests in turn, each with senders and clients of its own.
+constexpr std::uint64_t kTemplatesPerConnection = 4;
+
 struct LoadOptions {
   std::string address;  // "127.0.0.1:4318"
   Shape shape;

@@ -83,19 +83,20 @@ class PosixFile final : public DiskFile {
   }
 
   Result<std::string> read(std::uint64_t offset, std::uint64_t size) override {
-    std::string bytes(size, '\0');
-    std::size_t filled = 0;
-    while (filled < bytes.size()) {
-      const ssize_t got =
-          ::pread(descriptor_, bytes.data() + filled, bytes.size() - filled, static_cast<off_t>(offset + filled));
-      if (got < 0) {
-        if (errno == EINTR) continue;
-        return failed(errno, "reading", path_);
+    std::string bytes;
+    int error = 0;
+    // Not zeroed first: a segment of many megabytes would be written twice.
+    bytes.resize_and_overwrite(size, [&](char* out, std::size_t count) {
+      std::size_t filled = 0;
+      while (filled < count && error == 0) {
+        const ssize_t got = ::pread(descriptor_, out + filled, count - filled, static_cast<off_t>(offset + filled));
+        if (got == 0) break;
+        if (got > 0) filled += static_cast<std::size_t>(got);
+        if (got < 0 && errno != EINTR) error = errno;
       }
-      if (got == 0) break;
-      filled += static_cast<std::size_t>(got);
-    }
-    bytes.resize(filled);
+      return filled;
+    });
+    if (error != 0) return failed(error, "reading", path_);
     return bytes;
   }
 
