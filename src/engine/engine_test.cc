@@ -196,6 +196,37 @@ TEST(Supervisor, MissingProgramAndLongPathAreNamed) {
   EXPECT_EQ(deep.start({}).error().code(), ErrorCode::kInvalidArgument);
 }
 
+TEST(Supervisor, StopDoesNotWaitForAnAnswerOfAChildThatHangs) {
+  TestEngine engine({}, {.health_interval = milliseconds(1), .health_time_max = seconds(30)});
+  ASSERT_EQ(kill(engine.supervisor().status().pid, SIGSTOP), 0);
+  // Much longer than the time between two looks at its health: the supervisor now waits for an answer as well.
+  http::Client client(engine.base_url(), {});
+  const auto hung = client.send({.target = "/health", .time_max = milliseconds(200)});
+  ASSERT_FALSE(hung);
+  const auto began = std::chrono::steady_clock::now();
+  engine.supervisor().stop(milliseconds(500));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, seconds(5));
+  EXPECT_EQ(engine.supervisor().status().pid, 0);
+}
+
+TEST(Supervisor, AStopEndsAStartThatNeverGetsReady) {
+  std::string folder = (std::filesystem::temp_directory_path() / "fettle-XXXXXX").string();
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const auto program = std::filesystem::path(folder) / "engine.sh";
+  std::ofstream(program) << "#!/bin/sh\nexec sleep 600\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  metrics::Registry metrics;
+  Supervisor supervisor({.data_dir = folder, .program = program, .start_time_max = seconds(600)}, metrics);
+  std::stop_source stopping;
+  std::jthread starting([&] { EXPECT_FALSE(supervisor.start({}, stopping.get_token())); });
+  ASSERT_TRUE(eventually([&] { return supervisor.status().pid != 0; }));
+  const int pid = supervisor.status().pid;
+  stopping.request_stop();
+  starting.join();
+  EXPECT_TRUE(ends(pid, seconds(10)));
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Supervisor, RelativeDataFolderWorks) {
   const auto before = std::filesystem::current_path();
   std::string scratch = (std::filesystem::temp_directory_path() / "fettle-XXXXXX").string();

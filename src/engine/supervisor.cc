@@ -105,9 +105,11 @@ struct Supervisor::Impl {
     std::uint64_t resident_after_purge = 0;
     std::chrono::steady_clock::time_point purged_at{};
   };
-  std::string unwell(Child& child, Health& health);
-  void purge(http::Client& client, Child& child, Health& health);
+  std::string unwell(Child& child, Health& health, const std::stop_token& stop);
+  void purge(http::Client& client, Child& child, Health& health, const std::stop_token& stop);
   void end(Child& child, milliseconds deadline);
+  // Has the thread end the child and itself, wherever it is.
+  void request_stop(milliseconds deadline);
   bool wait_woken(milliseconds time_max);
   void wake() const;
   void set_state(State next);
@@ -126,6 +128,7 @@ struct Supervisor::Impl {
   std::vector<std::string> tables FETTLE_GUARDED_BY(mutex);
   std::string restart_reason FETTLE_GUARDED_BY(mutex);
   bool is_stopping FETTLE_GUARDED_BY(mutex) = false;
+  std::stop_source stopping FETTLE_GUARDED_BY(mutex);  // the same, for requests to the child that does not answer
   milliseconds stop_time_max FETTLE_GUARDED_BY(mutex){};
   // The names that the running child's users file has, or that of the one being started.
   std::vector<std::string> tables_of_child FETTLE_GUARDED_BY(mutex);
@@ -244,9 +247,9 @@ Result<Child> Supervisor::Impl::launch() {
 }
 
 // Empty while all is well; otherwise why the child should be started again.
-std::string Supervisor::Impl::unwell(Child& child, Health& health) {
+std::string Supervisor::Impl::unwell(Child& child, Health& health, const std::stop_token& stop) {
   http::Client client("unix:" + socket.string(), {.connect_time_max = options.health_time_max});
-  purge(client, child, health);
+  purge(client, child, health, stop);
   const std::uint64_t resident = child.resident_bytes();
   resident_gauge.set(static_cast<double>(resident));
   {
@@ -256,11 +259,12 @@ std::string Supervisor::Impl::unwell(Child& child, Health& health) {
   if (resident > options.memory_bytes / 100 * kCeilingPercent) {
     return fmt::format("it is resident with {} MiB, above its ceiling", resident / (1024 * 1024));
   }
-  auto answer = client.send({.target = "/health", .time_max = options.health_time_max});
+  auto answer = client.send({.target = "/health", .time_max = options.health_time_max, .stop = stop});
   if (answer && answer->status == 200) {
     health.failures = 0;
     return {};
   }
+  if (stop.stop_requested()) return {};
   const std::string why = answer ? answer->body : answer.error().message();
   if (++health.failures < kHealthFailuresMax) {
     log::warning("engine_unwell", {{"error", why}});
@@ -270,7 +274,7 @@ std::string Supervisor::Impl::unwell(Child& child, Health& health) {
 }
 
 // Has the engine give freed memory back once it has grown.
-void Supervisor::Impl::purge(http::Client& client, Child& child, Health& health) {
+void Supervisor::Impl::purge(http::Client& client, Child& child, Health& health, const std::stop_token& stop) {
   const auto now = SteadyClock::now();
   if (health.resident_after_purge == 0) health.resident_after_purge = child.resident_bytes();
   if (now - health.purged_at < options.purge_interval ||
@@ -278,14 +282,22 @@ void Supervisor::Impl::purge(http::Client& client, Child& child, Health& health)
     return;
   }
   health.purged_at = now;
-  const auto answer = client.send(
-      {.method = "POST", .target = "/", .body = {"SYSTEM JEMALLOC PURGE"}, .time_max = options.health_time_max});
+  const auto answer = client.send({.method = "POST",
+                                   .target = "/",
+                                   .body = {"SYSTEM JEMALLOC PURGE"},
+                                   .time_max = options.health_time_max,
+                                   .stop = stop});
   if (!answer) return;  // the look at its health that follows says more
   health.resident_after_purge = child.resident_bytes();
 }
 
 Supervisor::Impl::Watch Supervisor::Impl::watch(Child& child) {
   Health health;
+  std::stop_token stop;
+  {
+    MutexLock lock(mutex);
+    stop = stopping.get_token();
+  }
   auto next_look = SteadyClock::now();
   while (true) {
     {
@@ -297,8 +309,9 @@ Supervisor::Impl::Watch Supervisor::Impl::watch(Child& child) {
       }
     }
     if (SteadyClock::now() >= next_look) {
-      if (const std::string why = unwell(child, health); !why.empty()) {
+      if (const std::string why = unwell(child, health, stop); !why.empty()) {
         MutexLock lock(mutex);
+        if (is_stopping) return Watch::kStop;
         status.last_error = why;
         return Watch::kRestart;
       }
@@ -334,11 +347,11 @@ void Supervisor::Impl::run() {
     const auto began = SteadyClock::now();
     auto child = launch();
     if (!child) {
-      log::error("engine_not_started", {{"error", child.error().message()}});
+      if (was_up) log::error("engine_not_started", {{"error", child.error().message()}});
       MutexLock lock(mutex);
       status.pid = 0;
       status.last_error = child.error().message();
-      // What never ran will not run by being tried again: tell start().
+      // What never ran will not run by being tried again at once: tell start(), whose caller decides and logs.
       if (!was_up) break;
     } else {
       const auto took = std::chrono::duration_cast<milliseconds>(SteadyClock::now() - began);
@@ -385,7 +398,7 @@ Supervisor::Supervisor(SupervisorOptions options, metrics::Registry& metrics)
 
 Supervisor::~Supervisor() { stop(kRestartDrainTimeMax); }
 
-Result<void> Supervisor::start(const std::vector<std::string>& tables) {
+Result<void> Supervisor::check() const {
   if (!__builtin_cpu_supports("avx2")) {
     return fail(
         ErrorCode::kUnavailable,
@@ -401,15 +414,25 @@ Result<void> Supervisor::start(const std::vector<std::string>& tables) {
     return fail(ErrorCode::kUnavailable,
                 fmt::format("the program {} is missing: install Fettle again", impl_->options.program.string()));
   }
+  return {};
+}
+
+Result<void> Supervisor::start(const std::vector<std::string>& tables, const std::stop_token& stop) {
+  if (auto possible = check(); !possible) return possible;
   if (auto written = impl_->write_files(tables); !written) return written;
   if (impl_->thread.joinable()) impl_->thread.join();
+  {
+    MutexLock lock(impl_->mutex);
+    impl_->tables = tables;
+    impl_->is_stopping = false;
+    impl_->stopping = std::stop_source();
+    impl_->has_gone_for_good = false;
+    impl_->status.state = State::kStarting;
+    impl_->restart_reason.clear();
+    impl_->thread = std::jthread([impl = impl_.get()] { impl->run(); });
+  }
+  const std::stop_callback on_stop(stop, [impl = impl_.get()] { impl->request_stop(kRestartDrainTimeMax); });
   MutexLock lock(impl_->mutex);
-  impl_->tables = tables;
-  impl_->is_stopping = false;
-  impl_->has_gone_for_good = false;
-  impl_->status.state = State::kStarting;
-  impl_->restart_reason.clear();
-  impl_->thread = std::jthread([impl = impl_.get()] { impl->run(); });
   while (impl_->status.state == State::kStarting && !impl_->has_gone_for_good) impl_->changed.wait(lock);
   if (!impl_->has_gone_for_good) return {};
   return fail(ErrorCode::kUnavailable, "the engine did not start: " + impl_->status.last_error);
@@ -440,13 +463,20 @@ Result<void> Supervisor::set_tables(const std::vector<std::string>& tables) {
   return {};
 }
 
-void Supervisor::stop(milliseconds deadline) {
+void Supervisor::Impl::request_stop(milliseconds deadline) {
+  std::stop_source requests;
   {
-    MutexLock lock(impl_->mutex);
-    impl_->is_stopping = true;
-    impl_->stop_time_max = deadline;
-    impl_->wake();
+    MutexLock lock(mutex);
+    is_stopping = true;
+    stop_time_max = deadline;
+    requests = stopping;
+    wake();
   }
+  requests.request_stop();
+}
+
+void Supervisor::stop(milliseconds deadline) {
+  impl_->request_stop(deadline);
   if (impl_->thread.joinable()) impl_->thread.join();
 }
 

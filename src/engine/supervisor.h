@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,8 +38,8 @@ std::string_view to_string(State state);
 struct SupervisorOptions {
   std::filesystem::path data_dir;  // the server's own; the engine's files are in data_dir/engine
   std::filesystem::path program;   // empty: fettle-engine beside the running program
-  // What the child may be resident with. Its statements get half; past the whole it is restarted.
-  std::uint64_t memory_bytes = std::uint64_t{768} * 1024 * 1024;
+  // What the child may be resident with. Its statements get 65 % of it; at 130 % it is restarted.
+  std::uint64_t memory_bytes = std::uint64_t{1} << 30;
   std::string tcp;         // "127.0.0.1:8123" for the user's own tools; empty: none
   std::string tcp_tokens;  // the token file that goes with it
   std::chrono::milliseconds start_time_max{20'000};
@@ -64,16 +65,19 @@ class Supervisor {
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
 
-  // Writes the configuration with a row filter for each of `tables` and waits until the engine answers. kUnavailable
-  // with what to do: the program or libchdb is missing, the processor lacks AVX2, the data folder is locked by another
+  // Fails for what no waiting mends: kUnavailable when the program is missing or the processor lacks AVX2,
+  // kInvalidArgument when the data folder's path is too long.
+  Result<void> check() const;
+  // Writes the configuration with a row filter for each of `tables` and waits until the engine answers or a stop is
+  // requested. kUnavailable with what to do: see check(), or libchdb is missing, the data folder is locked by another
   // engine, the disk is full. May be called again after a failure or after stop().
-  Result<void> start(const std::vector<std::string>& tables);
+  Result<void> start(const std::vector<std::string>& tables, const std::stop_token& stop = {});
   // Ends the child and starts it again; returns at once.
   void restart(std::string_view reason);
   // Renews the row filters. The engine reads them when it starts, so it is restarted if the names are new to it;
   // returns once it answers again.
   Result<void> set_tables(const std::vector<std::string>& tables);
-  // SIGTERM, then SIGKILL after `deadline`. Idempotent.
+  // SIGTERM, then SIGKILL after `deadline`, also to a child that does not answer. Idempotent.
   void stop(std::chrono::milliseconds deadline);
 
   Status status() const;
