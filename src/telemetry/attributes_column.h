@@ -37,7 +37,6 @@ class AttributesColumn {
 
   bool is_empty() const { return !is_used_; }
   std::size_t byte_count() const { return byte_count_; }
-  std::size_t path_count() const { return paths_.size(); }
   // Every path costs a byte a row: a block with more paths than this is better cut in two.
   bool is_crowded(std::size_t rows) const;
   void render(std::size_t rows, ByteBuffer& out);

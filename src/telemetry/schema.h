@@ -75,9 +75,6 @@ class Schema {
   // One statement per table: its TTL in days.
   std::vector<Statement> retention(const RetentionDays& days) const;
 
-  // The columns of spans and logs that identifiers have, in the order of their numbers.
-  const std::vector<IdentifierDefinition>& identifier_columns() const { return columns_; }
-
  private:
   std::string on_cluster() const;
   std::string engine(std::string_view family, std::string_view table, std::string_view version_column = {}) const;
