@@ -8,15 +8,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include "core/json.h"
 #include "http/message.h"
+#include "server/secret_file.h"
 #include "telemetry/migrations.h"
 
 namespace fettle::server {
 namespace {
+
+constexpr std::chrono::milliseconds kAnswerTimeMax{3'000};
 
 std::uint32_t days_of(std::chrono::seconds kept) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::days>(kept).count());
@@ -24,23 +25,29 @@ std::uint32_t days_of(std::chrono::seconds kept) {
 
 // The user's own ClickHouse as an address with its credentials in it.
 Result<std::string> external_url(const Config::Telemetry& telemetry) {
+  const bool is_named = telemetry.user != Config::Telemetry().user || !telemetry.password_file.empty();
+  if (telemetry.url.starts_with("unix:")) {
+    if (!is_named) return telemetry.url;
+    return fail(ErrorCode::kInvalidArgument, "telemetry.user: a store behind a Unix socket takes no user or password");
+  }
   std::string url = telemetry.url;
-  if (!telemetry.password_file.empty()) {
-    std::ifstream in(telemetry.password_file, std::ios::binary);
-    std::string password((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    while (password.ends_with('\n') || password.ends_with('\r')) password.pop_back();
-    if (!in || password.empty()) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("telemetry.password_file: cannot read a password from '{}'",
-                                                           telemetry.password_file.string()));
+  const std::size_t authority = url.find("://") + 3;
+  if (url.find('@', authority) < url.find_first_of("/?", authority)) {
+    if (is_named) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "telemetry.url: holds credentials, and telemetry.user or telemetry.password_file others: use one");
     }
-    if (const std::size_t scheme = url.find("://"); scheme != std::string::npos) {
-      url.insert(scheme + 3, http::percent_encode(telemetry.user) + ':' + http::percent_encode(password) + '@');
+  } else {
+    std::string credentials = http::percent_encode(telemetry.user);
+    if (!telemetry.password_file.empty()) {
+      auto password = read_secret_file(telemetry.password_file);
+      if (!password) return std::unexpected(std::move(password).error().within("telemetry.password_file"));
+      credentials += ':' + http::percent_encode(password->reveal());
     }
+    url.insert(authority, credentials + '@');
   }
-  if (!url.starts_with("unix:")) {
-    if (url.find('/', url.find("://") + 3) == std::string::npos) url += '/';
-    url += "?database=" + http::percent_encode(telemetry.database);
-  }
+  if (url.find('/', authority) == std::string::npos) url += '/';
+  url += "?database=" + http::percent_encode(telemetry.database);
   return url;
 }
 
@@ -98,8 +105,8 @@ Store::Store(const Config& config, const telemetry::IdentifierCatalogue& catalog
     : schema_(catalogue,
               {.database = config.telemetry.url.empty() ? "fettle" : config.telemetry.database, .cluster = ""}) {}
 
-Result<void> Store::start_engine(const Config& config, const std::filesystem::path& data_dir,
-                                 metrics::Registry& metrics) {
+Result<void> Store::make_engine(const Config& config, const std::filesystem::path& data_dir,
+                                metrics::Registry& metrics) {
   engine::SupervisorOptions options;
   options.data_dir = data_dir;
   options.program = config.engine.binary;
@@ -111,17 +118,18 @@ Result<void> Store::start_engine(const Config& config, const std::filesystem::pa
     options.tcp_tokens = tokens.string();
   }
   engine_ = std::make_unique<engine::Supervisor>(std::move(options), metrics);
-  return engine_->start(schema_.table_names());
+  return engine_->check();
 }
 
-Result<std::unique_ptr<Store>> Store::open(const Config& config, const std::filesystem::path& data_dir,
-                                           const telemetry::IdentifierCatalogue& catalogue,
+Result<std::unique_ptr<Store>> Store::make(const Config& config, const std::filesystem::path& data_dir,
+                                           const telemetry::IdentifierCatalogue& catalogue, Clock& clock,
                                            metrics::Registry& metrics) {
   std::unique_ptr<Store> store(new Store(config, catalogue));
+  store->ttl_days_ = ttl_days(retention_days(config));
   std::string url;
   if (config.telemetry.url.empty()) {
-    if (auto started = store->start_engine(config, data_dir, metrics); !started) {
-      return std::unexpected(std::move(started).error().within("starting the engine"));
+    if (auto made = store->make_engine(config, data_dir, metrics); !made) {
+      return std::unexpected(std::move(made).error().within("starting the engine"));
     }
     url = store->engine_->base_url();
   } else {
@@ -130,22 +138,36 @@ Result<std::unique_ptr<Store>> Store::open(const Config& config, const std::file
     url = std::move(*external);
   }
   auto client = telemetry::Client::connect(url);
-  if (!client) return std::unexpected(std::move(client).error().within("connecting to the store"));
+  if (!client) return std::unexpected(std::move(client).error().within("telemetry.url"));
   store->client_ = std::move(*client);
+  store->opening_ = std::make_unique<Opening>(
+      [opened = store.get()](const std::stop_token& stop) { return opened->open(stop); }, clock);
+  return store;
+}
 
-  telemetry::Migrator migrator(*store->client_, store->schema_);
-  if (auto done = migrator.run(); !done)
+Result<void> Store::open(const std::stop_token& stop) {
+  if (engine_ != nullptr && engine_->status().state == engine::State::kDown) {
+    if (auto started = engine_->start(schema_.table_names(), stop); !started) return started;
+  }
+  // A store that takes connections and does not answer is told from one that takes its time over a statement.
+  telemetry::StatementOptions briefly = options_until(stop);
+  briefly.time_max = kAnswerTimeMax;
+  if (auto answered = client_->execute("SELECT 1 FORMAT Null", briefly); !answered) return answered;
+  telemetry::Migrator migrator(*client_, schema_, stop);
+  if (auto done = migrator.run(); !done) {
     return std::unexpected(std::move(done).error().within("bringing the schema up to date"));
-  if (auto done = migrator.apply_retention(ttl_days(retention_days(config))); !done) {
+  }
+  if (auto done = migrator.apply_retention(ttl_days_); !done) {
     return std::unexpected(std::move(done).error().within("setting retention"));
   }
   if (auto done = migrator.check_filters(); !done) {
     return std::unexpected(std::move(done).error().within("checking that workspaces are kept apart"));
   }
-  return store;
+  return {};
 }
 
 void Store::stop(std::chrono::milliseconds deadline) {
+  opening_->stop();
   if (engine_ != nullptr) engine_->stop(deadline);
 }
 
@@ -157,11 +179,13 @@ std::pair<std::string, std::uint64_t> Store::engine_state() const {
 
 Result<void> Store::insert(telemetry::Table table, std::span<const std::string_view> pieces, std::string_view token,
                            const std::stop_token& stop) {
+  if (!opening_->wait(stop)) return fail(ErrorCode::kCancelled, "stopped before the store was open");
   return client_->insert(table, pieces, token, options_until(stop));
 }
 
 Result<bool> Store::has_ingest_id(telemetry::Table table, std::int32_t day, std::uint64_t ingest_id,
                                   const std::stop_token& stop) {
+  if (!opening_->wait(stop)) return fail(ErrorCode::kCancelled, "stopped before the store was open");
   return client_->has_ingest_id(table, day, ingest_id, options_until(stop));
 }
 

@@ -92,6 +92,8 @@ export type TraceOutline = {
   readonly services: readonly string[];
   readonly span_count: number;
   readonly error_count: number;
+  /** The trace has more spans than are shown; counts are of those shown. */
+  readonly partial: boolean;
   /** By start: span id, index of the parent or -1, index into names, index into services, start after start_ts in µs, duration in µs, status (0 unset, 1 ok, 2 error), kind. */
   readonly spans: readonly (readonly [string, number, number, number, number, number, number, string])[];
 };
@@ -169,6 +171,8 @@ export type Me = {
 
 export type Health = {
   readonly status: "healthy" | "degraded" | "unhealthy";
+  /** What keeps the server from being ready. */
+  readonly message?: string;
   readonly version?: string;
   readonly uptime_seconds?: number;
   readonly checks?: Readonly<Record<string, {
