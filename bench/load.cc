@@ -27,8 +27,14 @@ namespace {
 using protozero::pbf_reader;
 using protozero::pbf_writer;
 
+// Text that differs from one use of a template to the next: what stands behind the mark is written anew.
 constexpr std::string_view kRequestIdMark = "req_";
 constexpr std::size_t kRequestIdDigits = 16;
+constexpr std::string_view kJobIdMark = "job_";
+constexpr std::size_t kJobIdDigits = 6;
+constexpr std::string_view kCustomerMark = "customer ";
+constexpr std::size_t kCustomerDigits = 5;
+constexpr std::uint64_t kCustomers = 100'000;
 
 std::atomic<std::uint64_t> next_id{0};
 
@@ -77,7 +83,7 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
   const std::string zero_trace(16, '\1');
   const std::string zero_span(8, '\1');
   const int service = static_cast<int>(random() % 12);
-  std::uint64_t job = 0, episode = 0, client = 0;
+  std::uint64_t episode = 0, client = 0;
   {
     pbf_writer request(body_);
     pbf_writer resource_items(request, 1);
@@ -98,7 +104,6 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
     for (int i = 0; i < shape.items; ++i) {
       const bool is_root = i % shape.spans_per_trace == 0;
       if (is_root) {
-        job = random() % 100'000;
         episode = random() % 20'000;
         client = random() % 200;
       }
@@ -112,8 +117,8 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
         item.add_string(3, is_error ? "ERROR" : "INFO");
         {
           pbf_writer body(item, 5);
-          const std::string text = fmt::format("completed step {} for customer {} with result {}", random() % 40,
-                                               random() % 100'000, is_error ? "timeout" : "ok");
+          const std::string text = fmt::format("completed step {} for {}{:05} with result {}", random() % 40, kCustomerMark, 0,
+                                               is_error ? "timeout" : "ok");
           body.add_string(1, text);
         }
         item.add_bytes(9, zero_trace);
@@ -136,14 +141,14 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
       text_attribute(item, attributes, "client_id", fmt::format("client-{}", client));
       text_attribute(item, attributes, "platform", pick(kPlatforms, random));
       text_attribute(item, attributes, "lane", pick(kLanes, random));
-      text_attribute(item, attributes, "job_id", fmt::format("job_{}", job));
+      text_attribute(item, attributes, "job_id", fmt::format("{}{:06x}", kJobIdMark, 0));
       text_attribute(item, attributes, "episode_id", fmt::format("ep_{}", episode));
       if (!shape.logs) {
         text_attribute(item, attributes, "http.request.method", pick(kMethods, random));
         text_attribute(item, attributes, "http.route", fmt::format("/api/v1/things/{}", random() % 100));
         int_attribute(item, attributes, "http.response.status_code", is_error ? 503 : 200);
         double_attribute(item, attributes, "queue.wait_ms", static_cast<double>(random() % 1'000'000) / 1000);
-        text_attribute(item, attributes, "message", fmt::format("completed step for customer {} with result ok", random() % 100'000));
+        text_attribute(item, attributes, "message", fmt::format("completed step for {}{:05} with result ok", kCustomerMark, 0));
       }
       int_attribute(item, attributes, "worker.attempt", static_cast<std::int64_t>(random() % 4));
     }
@@ -179,9 +184,14 @@ void Template::find_fields() {
     }
     parent_ids_.push_back(parent);
   }
-  for (std::size_t at = body_.find(kRequestIdMark); at != std::string::npos; at = body_.find(kRequestIdMark, at + 1)) {
-    texts_.push_back(static_cast<std::uint32_t>(at + kRequestIdMark.size()));
-  }
+  const auto find_all = [&](std::string_view mark, std::vector<std::uint32_t>& places) {
+    for (std::size_t at = body_.find(mark); at != std::string::npos; at = body_.find(mark, at + 1)) {
+      places.push_back(static_cast<std::uint32_t>(at + mark.size()));
+    }
+  };
+  find_all(kRequestIdMark, request_ids_);
+  find_all(kJobIdMark, job_ids_);
+  find_all(kCustomerMark, customers_);
 }
 
 void Template::renew() {
@@ -191,20 +201,24 @@ void Template::renew() {
   const std::uint64_t first = next_id.fetch_add(static_cast<std::uint64_t>(shape_.items) * 2, std::memory_order_relaxed);
   const std::uint64_t salt = scramble(static_cast<std::uint64_t>(getpid()) << 32 ^ now >> 40);
   std::uint64_t root = 0, trace = 0;
-  char digits[kRequestIdDigits + 1];
+  // Written by hand: this runs for every item, and its time is the load generator's own.
+  const auto put_digits = [&](std::uint32_t at, std::uint64_t value, std::size_t count, std::uint64_t base) {
+    for (char* digit = body_.data() + at + count; count > 0; --count, value /= base) *--digit = "0123456789abcdef"[value % base];
+  };
   for (std::size_t i = 0; i < span_ids_.size(); ++i) {
     const std::uint64_t span = scramble(first + 2 * i + 1 + salt) | 1;
     if (i % static_cast<std::size_t>(shape_.spans_per_trace) == 0) {
       trace = scramble(first + 2 * i + salt) | 1;
       root = span;
-      // One request id for a trace, as real senders have it.
-      std::snprintf(digits, sizeof digits, "%016lx", static_cast<unsigned long>(trace));
     }
     put(trace_ids_[i], trace);
     put(trace_ids_[i] + 8, scramble(trace));
     put(span_ids_[i], span);
     if (parent_ids_[i] != 0) put(parent_ids_[i], root);
-    std::memcpy(body_.data() + texts_[i], digits, kRequestIdDigits);
+    // One request and one job for a trace, as real senders have them.
+    put_digits(request_ids_[i], trace, kRequestIdDigits, 16);
+    put_digits(job_ids_[i], trace >> 20, kJobIdDigits, 16);
+    put_digits(customers_[i], span % kCustomers, kCustomerDigits, 10);
     put(times_[2 * i], now - 1'000'000'000 + i * 3'000'000 % 900'000'000);
     put(times_[2 * i + 1], now - 1'000'000'000 + i * 3'000'000 % 900'000'000 + 5'000'000 + span % 900'000'000);
   }

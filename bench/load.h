@@ -39,7 +39,7 @@ class Template {
   std::vector<std::uint32_t> span_ids_;   // offsets of 8-byte ids
   std::vector<std::uint32_t> parent_ids_; // offsets of 8-byte ids, by item; 0: a root
   std::vector<std::uint32_t> times_;      // offsets of fixed64 times: start and end, or time and observed
-  std::vector<std::uint32_t> texts_;      // offsets of 16 hex digits that stand for a request id
+  std::vector<std::uint32_t> request_ids_, job_ids_, customers_;  // offsets of their digits
 };
 
 struct LoadResult {

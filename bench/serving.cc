@@ -165,12 +165,18 @@ void run_query() {
     for (const std::string& value : values) took.push_back(timed_get_ms(server, path + value));
     std::ranges::sort(took);
     report(name + "_p50", percentile(took, 0.5), "ms");
-    report(name + "_p95", percentile(took, 0.95), "ms", Want::kAtMost, target);
+    if (target == 0) {
+      report(name + "_p95", percentile(took, 0.95), "ms");
+    } else {
+      report(name + "_p95", percentile(took, 0.95), "ms", Want::kAtMost, target);
+    }
   };
   timed("trace_by_id", "/api/v1/traces/", ids("trace_id", kSamples), 50);
   timed("journey_request_id", "/api/v1/journeys/", ids("request_id", kSamples), 150);
   timed("journey_job_id", "/api/v1/journeys/", ids("job_id", kSamples), 150);
-  // A number of five digits occurs in about a hundred of the ten million lines.
+  // A value in thousands of traces, of which a journey shows the first page.
+  timed("journey_episode_id", "/api/v1/journeys/", ids("episode_id", kSamples / 4), 0);
+  // A customer's number of five digits occurs in about a hundred of the ten million lines.
   std::vector<std::string> words;
   for (int i = 0; i < kSamples; ++i) words.push_back(std::to_string(10'007 + i * 1'493));
   timed("search_rare_word", "/api/v1/logs?limit=100&q=", words, 300);

@@ -57,6 +57,7 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   css: { modules: { generateScopedName: '[name]_[local]_[hash:base64:4]' } },
-  server: { proxy: { '/api': process.env.FETTLE_URL ?? 'http://127.0.0.1:7070' } },
+  // The browser's Host is kept: a development server answers only pages of the address it is asked at.
+  server: { proxy: { '/api': { target: process.env.FETTLE_URL ?? 'http://127.0.0.1:7070', changeOrigin: false } } },
   test: { include: ['test/unit/**/*.test.ts'], environment: 'node', css: true },
 });

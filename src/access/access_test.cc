@@ -117,11 +117,15 @@ TEST(Authenticator, InDevelopmentOnlyThisMachinesHostsAreAnswered) {
 
 TEST(Authenticator, InDevelopmentForeignOriginsAreRefused) {
   const Authenticator authenticator(nullptr, Mode::kDevelopment);
-  for (const char* good : {"http://localhost:5173", "http://127.0.0.1:7070", "https://[::1]"}) {
-    EXPECT_TRUE(authenticator.authenticate(request("GET", {{"Host", "localhost"}, {"Origin", good}}))) << good;
+  for (const char* host : {"localhost:7070", "127.0.0.1:7070", "[::1]:7070", "LOCALHOST", "localhost"}) {
+    for (const char* scheme : {"http://", "https://"}) {
+      EXPECT_TRUE(authenticator.authenticate(request("GET", {{"Host", host}, {"Origin", std::string(scheme) + host}})))
+          << host;
+    }
   }
-  for (const char* bad : {"null", "", "https://evil.example", "http://localhost.evil.example", "file://localhost"}) {
-    const auto grant = authenticator.authenticate(request("GET", {{"Host", "localhost"}, {"Origin", bad}}));
+  for (const char* bad : {"null", "", "https://evil.example", "http://localhost.evil.example", "file://localhost:7070",
+                          "http://localhost:3000", "http://localhost", "http://127.0.0.1:7070", "http://"}) {
+    const auto grant = authenticator.authenticate(request("GET", {{"Host", "localhost:7070"}, {"Origin", bad}}));
     ASSERT_FALSE(grant) << bad;
     EXPECT_EQ(grant.error().code(), ErrorCode::kPermissionDenied) << bad;
   }

@@ -39,10 +39,11 @@ bool is_this_machine(std::string_view host_and_port) {
   return false;
 }
 
-bool is_this_machines_origin(std::string_view origin) {
+// Of this server's own pages: another program on this machine serves its pages from another port, and is another site.
+bool is_own_origin(std::string_view origin, std::string_view host) {
   const std::string text = lower(origin);
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (text.starts_with(scheme)) return is_this_machine(std::string_view(text).substr(scheme.size()));
+    if (text.starts_with(scheme)) return !host.empty() && std::string_view(text).substr(scheme.size()) == lower(host);
   }
   return false;
 }
@@ -74,8 +75,8 @@ Result<void> Authenticator::check_request_origin(const http::Request& request) c
                   "a development server answers only to the hosts localhost, 127.0.0.1 and [::1]");
     }
   }
-  if (request.headers.has("Origin") &&
-      (request.headers.count("Origin") != 1 || !is_this_machines_origin(request.headers.get("Origin")))) {
+  if (request.headers.has("Origin") && (request.headers.count("Origin") != 1 || request.headers.count("Host") != 1 ||
+                                        !is_own_origin(request.headers.get("Origin"), request.headers.get("Host")))) {
     return fail(ErrorCode::kPermissionDenied, "a development server answers no page of another origin");
   }
   if (changes_state(request.method)) {

@@ -6,8 +6,8 @@
 // With Mode::kDevelopment no token is needed and everything goes to workspace `default`; a token that is sent is still
 // looked up. Because such a server trusts whoever reaches it, and a web page of anybody's can reach it through the
 // user's own browser, it answers only requests that a foreign page cannot make: the Host must be this machine (DNS
-// rebinding), the Origin, when there is one, too, and whatever changes state must have a content type that a page
-// cannot send without asking first (cross-site requests). Thread-safe.
+// rebinding), the Origin, when there is one, that same Host and port, and whatever changes state must have a content
+// type that a page cannot send without asking first (cross-site requests). Thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -41,14 +41,4 @@ bool prefers_json(std::string_view accept) {
   return json > 0 && (json > text || (json == text && is_json_first));
 }
 
-double encoding_weight(std::string_view accept_encoding, std::string_view coding) {
-  double found = -1;
-  double any = 0;
-  each_member(accept_encoding, [&](const std::string& name, double weight) {
-    if (name == coding) found = weight;
-    if (name == "*") any = weight;
-  });
-  return found >= 0 ? found : any;
-}
-
 }  // namespace fettle::api

@@ -18,13 +18,5 @@ TEST(Accept, JsonIsGivenOnlyToWhoeverPrefersIt) {
   }
 }
 
-TEST(Accept, AnEncodingHasItsWeight) {
-  EXPECT_EQ(encoding_weight("gzip, br;q=0.5", "br"), 0.5);
-  EXPECT_EQ(encoding_weight("gzip, deflate", "br"), 0);
-  EXPECT_EQ(encoding_weight("*;q=0.3", "br"), 0.3);
-  EXPECT_EQ(encoding_weight("br;q=0, *", "br"), 0);
-  EXPECT_EQ(encoding_weight("", "br"), 0);
-}
-
 }  // namespace
 }  // namespace fettle::api

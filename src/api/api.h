@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -108,6 +109,7 @@ class Api {
   void get_ingest_status(Exchange exchange);
   void preview_redaction(Exchange exchange);
   void get_me(Exchange exchange);
+  Result<std::string> preview(std::string_view request, const std::stop_token& stop);
   void get_health(Exchange exchange);
   void get_live(Exchange exchange);
   void get_ready(Exchange exchange);
@@ -121,8 +123,9 @@ class Api {
   Router router_;
   std::vector<Mount> mounts_;
   LogTails tails_;
-  ReadPool health_pool_;  // of its own, so that probes are answered while every query thread is busy
-  ReadPool reads_;        // last: its threads use everything above
+  std::mutex preview_mutex_;  // held by the one redaction preview that runs
+  ReadPool health_pool_;      // of its own, so that probes are answered while every query thread is busy
+  ReadPool reads_;            // last: its threads use everything above
 };
 
 }  // namespace fettle::api

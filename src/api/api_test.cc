@@ -1,6 +1,7 @@
 // The whole interface over real sockets, with a store and an ingest that a test makes up.
 #include "api/api.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -376,6 +377,46 @@ TEST_F(ApiTest, APreviewMasksAndNamesTheRules) {
                  400, "invalid_argument");
 }
 
+TEST_F(ApiTest, APreviewTakesSixteenKibibytesAndNoMore) {
+  start();
+  const auto of = [&](std::size_t bytes) {
+    return send("POST", "/api/v1/redaction/preview", R"({"text":")" + std::string(bytes, 'a') + R"("})");
+  };
+  EXPECT_EQ(of(16'384).status, 200);
+  const http::Response refused = of(16'385);
+  expect_problem(refused, 413, "too_large");
+  EXPECT_THAT(refused.body, HasSubstr("16384 bytes"));
+  expect_problem(
+      send("POST", "/api/v1/redaction/preview",
+           R"({"text":"a","rules":[{"name":"r","pattern":"a","replacement":")" + std::string(257, 'b') + R"("}]})"),
+      400, "invalid_argument");
+}
+
+TEST_F(ApiTest, APreviewEndsAtItsDeadlineAndRunsAlone) {
+  start(access::Mode::kTokens, Limits{.query_time_max = std::chrono::milliseconds(300)});
+  // Each match looks to the end of the text, and there are as many as letters.
+  std::string slow = R"({"text":")" + std::string(16'384, 'a') + R"(","rules":[)";
+  for (int i = 0; i < 64; ++i) slow += fmt::format(R"({}{{"name":"r{}","pattern":"a(?:.*z)?"}})", i == 0 ? "" : ",", i);
+  slow += "]}";
+  auto first = std::async(std::launch::async, [&] {
+    http::Client client("http://" + address_, http::ClientOptions{});
+    http::ClientRequest request{.method = "POST", .target = "/api/v1/redaction/preview", .headers = {}, .body = {slow}};
+    request.headers.add("Authorization", "Bearer reader");
+    request.headers.add("Content-Type", "application/json");
+    return client.send(request).value();
+  });
+  bool was_refused = false;
+  while (first.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    const http::Response second = send("POST", "/api/v1/redaction/preview", R"({"text":"x"})");
+    if (second.status != 429) continue;
+    was_refused = true;
+    EXPECT_EQ(second.headers.get("Retry-After"), "1");
+  }
+  EXPECT_TRUE(was_refused);
+  expect_problem(first.get(), 504, "deadline_exceeded");
+  EXPECT_EQ(send("POST", "/api/v1/redaction/preview", R"({"text":"x"})").status, 200);
+}
+
 TEST_F(ApiTest, HealthSaysLittleToStrangersAndAllToTokens) {
   health_.add(
       {.name = "store", .is_critical = true, .run = [](const std::stop_token&) { return health::CheckResult{}; }});
@@ -491,6 +532,44 @@ TEST_F(ApiTest, ReadsPastTheQueueAreRefusedAtOnce) {
   leave.count_down();
 }
 
+TEST_F(ApiTest, OneWorkspaceDoesNotShutAnotherOutOfReading) {
+  std::latch begun(1);
+  std::latch released(1);
+  std::atomic<int> slow_running = 0;
+  reader_.on_sql = [&](const Scope&, const telemetry::ReadOptions&) {
+    if (++slow_running == 1) begun.count_down();
+    released.wait();
+  };
+  Limits limits;
+  limits.query_queue_max = 4;
+  start(access::Mode::kTokens, limits);
+  ASSERT_EQ(get("/api/v1/spans").status, 200);  // two workspaces use the server
+  std::vector<std::jthread> hogs;
+  std::atomic<int> refused = 0;
+  std::latch some_refused(5);
+  for (int i = 0; i < 8; ++i) {
+    if (i == 1) begun.wait();
+    hogs.emplace_back([&] {
+      http::Client client("http://" + address_, {});
+      http::ClientRequest request{
+          .method = "POST", .target = "/api/v1/sql", .headers = {}, .body = {R"({"query":"x"})"}};
+      request.headers.add("Authorization", "Bearer other");
+      request.headers.add("Content-Type", "application/json");
+      const auto answer = client.send(request);
+      if (answer && answer->status == 503) {
+        ++refused;
+        some_refused.count_down();
+      }
+    });
+  }
+  some_refused.wait();  // one runs and two wait: half of two threads and of a queue of four
+  EXPECT_EQ(get("/api/v1/spans").status, 200);
+  EXPECT_EQ(slow_running.load(), 1);
+  released.count_down();
+  hogs.clear();
+  EXPECT_EQ(refused.load(), 5);
+}
+
 TEST_F(ApiTest, WhenTheClientLeavesItsReadIsStopped) {
   std::promise<void> begun;
   std::promise<void> stopped;
@@ -581,6 +660,14 @@ TEST_F(ApiTest, ABadPositionIsAProblemAndNotAStream) {
   expect_problem(send("GET", "/api/v1/logs/tail", "", {{"Last-Event-ID", "junk"}}), 400, "invalid_argument");
 }
 
+TEST_F(ApiTest, ATokenLimitedToSomeClientsDoesNotSeeWhatTheServerCountsOfAll) {
+  start();
+  for (const char* target : {"/metrics", "/api/v1/ingest/balance"}) {
+    expect_problem(send("GET", target, "", {}, "limited"), 403, "permission_denied");
+    EXPECT_EQ(get(target).status, 200) << target;
+  }
+}
+
 TEST_F(ApiTest, TailsAreBounded) {
   reader_.on_tail = [](const std::optional<telemetry::TailPosition>&) -> Result<telemetry::Tail> {
     return telemetry::Tail{.rows = {}, .position = {"p"}, .skipped = 0};
@@ -589,6 +676,49 @@ TEST_F(ApiTest, TailsAreBounded) {
   limits.tails.tails_max = 0;
   start(access::Mode::kTokens, limits);
   expect_problem(get("/api/v1/logs/tail"), 503, "unavailable");
+}
+
+TEST_F(ApiTest, TailsAboveHalfGiveWayToAnotherWorkspace) {
+  reader_.on_tail = [](const std::optional<telemetry::TailPosition>&) -> Result<telemetry::Tail> {
+    return telemetry::Tail{.rows = {}, .position = {"p"}, .skipped = 0};
+  };
+  Limits limits;
+  limits.tails.tails_max = 2;
+  start(access::Mode::kTokens, limits);
+  struct Open {
+    std::promise<int> answered;  // with this status
+    std::promise<void> ended;
+    std::stop_source leave;
+    std::jthread thread;
+  };
+  const auto open = [&](std::string bearer) {
+    auto made = std::make_unique<Open>();
+    made->thread = std::jthread([&, &self = *made, bearer] {
+      http::Client client("http://" + address_, {});
+      http::ClientRequest request{
+          .method = "GET", .target = "/api/v1/logs/tail", .headers = {}, .body = {}, .stop = self.leave.get_token()};
+      request.headers.add("Authorization", "Bearer " + bearer);
+      bool is_told = false;
+      const auto end = client.stream(request, [&](std::string_view) {
+        if (!std::exchange(is_told, true)) self.answered.set_value(200);
+        return true;
+      });
+      if (!is_told) self.answered.set_value(end ? end->status : 0);
+      self.ended.set_value();
+    });
+    return made;
+  };
+  auto first = open("other");
+  EXPECT_EQ(first->answered.get_future().get(), 200);
+  auto second = open("other");
+  EXPECT_EQ(second->answered.get_future().get(), 200) << "alone it may have them all";
+  auto newcomer = open("reader");
+  EXPECT_EQ(newcomer->answered.get_future().get(), 200);
+  first->ended.get_future().wait();
+  EXPECT_EQ(open("other")->answered.get_future().get(), 503);
+  EXPECT_EQ(open("reader")->answered.get_future().get(), 503);
+  second->leave.request_stop();
+  newcomer->leave.request_stop();
 }
 
 TEST_F(ApiTest, ABrowserGetsThePage) {

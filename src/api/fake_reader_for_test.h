@@ -23,6 +23,8 @@ class FakeReader final : public telemetry::Reader {
   // Runs first in every read, on the query thread.
   std::function<void(const telemetry::ReadOptions&)> on_read = [](const telemetry::ReadOptions&) {};
 
+  std::function<void(const Scope&, const telemetry::ReadOptions&)> on_sql = [](const auto&, const auto&) {};
+
   Scope asked_scope;
   telemetry::SpanFilter asked_spans;
   telemetry::LogFilter asked_logs;
@@ -105,6 +107,7 @@ class FakeReader final : public telemetry::Reader {
     asked_sql = query;
     asked_sql_limits = limits;
     on_read(options);
+    on_sql(scope, options);
     return sql_result;
   }
   Result<UnixNanos> watermark(const telemetry::ReadOptions&) override { return 0; }

@@ -41,6 +41,10 @@ void add_to(ingest::BalanceRow& total, const ingest::BalanceRow& row) {
 }  // namespace
 
 void Api::get_balance(Exchange exchange) {
+  if (!exchange.scope().clients.empty()) {
+    return exchange.problem(
+        Error(ErrorCode::kPermissionDenied, "a token limited to some clients does not see what all senders sent"));
+  }
   if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
   ingest::BalanceRow total;
   std::string body = R"({"senders":[)";

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 #include <iterator>
+#include <map>
 
 #include "core/log.h"
 
@@ -31,16 +32,37 @@ void LogTails::reap() {
   open_gauge_.set(static_cast<double>(sessions_.size()));
 }
 
+bool LogTails::make_room(const std::string& workspace) {
+  // One that has been told to stop has no room any more, whether or not its thread has noticed.
+  std::map<std::string, std::size_t> open;
+  std::size_t all = 0;
+  for (const Session& session : sessions_) {
+    if (session.stop.stop_requested()) continue;
+    ++open[session.workspace];
+    ++all;
+  }
+  if (all < limits_.tails_max) return true;
+  const std::size_t share = (limits_.tails_max + 1) / 2;
+  if (open[workspace] >= share) return false;
+  const auto gives_way = std::ranges::find_if(sessions_, [&](const Session& session) {
+    return !session.stop.stop_requested() && session.workspace != workspace && open[session.workspace] > share;
+  });
+  if (gives_way == sessions_.end()) return false;
+  gives_way->stop.request_stop();
+  return true;
+}
+
 void LogTails::run(Exchange exchange, telemetry::LogFilter filter, std::optional<telemetry::TailPosition> after) {
   MutexLock lock(mutex_);
   reap();
-  if (stopping_ || sessions_.size() >= limits_.tails_max) {
+  if (stopping_ || !make_room(exchange.scope().workspace.value)) {
     return exchange.problem(
         Error(ErrorCode::kUnavailable,
               stopping_ ? "the server is stopping" : fmt::format("{} live tails are open already", limits_.tails_max))
             .with_retry_after(std::chrono::seconds(5)));
   }
   Session& session = sessions_.emplace_back();
+  session.workspace = exchange.scope().workspace.value;
   open_gauge_.set(static_cast<double>(sessions_.size()));
   exchange.on_close([stop = session.stop]() mutable { stop.request_stop(); });
   // The thread waits for this lock before it can end, so `session.thread` is set before it is joined.

@@ -1,4 +1,6 @@
-// Live log tails: one thread each, at most `tails_max`, asking the store once a second for what became readable.
+// Live log tails: one thread each, at most `tails_max`, asking the store once a second for what became readable. A
+// workspace may have them all while nobody else asks; what it has above half (rounded up) gives way, oldest first, to
+// another workspace's.
 //
 // A tail that reads too slowly is not waited for: what it missed is counted to it as `event: dropped`. Thread-safe.
 #pragma once
@@ -8,6 +10,7 @@
 #include <list>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <thread>
 
 #include "api/exchange.h"
@@ -31,7 +34,7 @@ class LogTails {
   LogTails(telemetry::Reader& reader, Clock& clock, metrics::Registry& metrics, Limits limits);
   ~LogTails() { stop(); }
 
-  // Answers 503 at the limit. `after`: where an earlier tail of this client ended.
+  // Answers 503 at the limit, when nobody has to give way. `after`: where an earlier tail of this client ended.
   void run(Exchange exchange, telemetry::LogFilter filter, std::optional<telemetry::TailPosition> after);
   // Ends every tail and joins. Idempotent.
   void stop();
@@ -39,12 +42,15 @@ class LogTails {
  private:
   struct Session {
     std::stop_source stop;
+    std::string workspace;
     bool is_over = false;
     std::jthread thread;
   };
   void tail(Exchange exchange, const telemetry::LogFilter& filter, std::optional<telemetry::TailPosition> position,
             const std::stop_token& stop);
   void reap() FETTLE_REQUIRES(mutex_);
+  // Whether `workspace` may open one more; ends another's where that makes the room.
+  bool make_room(const std::string& workspace) FETTLE_REQUIRES(mutex_);
 
   telemetry::Reader& reader_;
   Clock& clock_;

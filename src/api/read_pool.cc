@@ -8,7 +8,8 @@
 namespace fettle::api {
 
 ReadPool::ReadPool(const std::string& name, int threads, std::size_t queue_max, metrics::Registry& metrics)
-    : queue_max_(queue_max),
+    : threads_max_(static_cast<std::size_t>(threads)),
+      queue_max_(queue_max),
       waiting_gauge_(
           metrics.gauge("fettle_api_reads_waiting", "Reads that wait for a query thread.", {{"pool", name}})),
       refused_counter_(metrics.counter("fettle_api_reads_refused_total", "Reads refused because the queue was full.",
@@ -20,12 +21,18 @@ void ReadPool::run(Exchange exchange, Work work) {
   std::stop_source stop;
   // Registered before the job is queued: the client may leave while it waits.
   exchange.on_close([stop]() mutable { stop.request_stop(); });
+  std::string workspace = exchange.scope().workspace.value;
   bool is_stopping = false;
   {
     MutexLock lock(mutex_);
     is_stopping = stopping_;
-    if (!is_stopping && waiting_.size() < queue_max_) {
-      waiting_.push_back({std::move(exchange), std::move(work), stop});
+    if (first_workspace_.empty()) first_workspace_ = workspace;
+    is_shared_ = is_shared_ || workspace != first_workspace_;
+    const auto own = shares_.find(workspace);
+    const std::size_t own_waiting = own == shares_.end() ? 0 : own->second.waiting;
+    if (!is_stopping && waiting_.size() < queue_max_ && own_waiting < share_of(queue_max_)) {
+      ++shares_[workspace].waiting;
+      waiting_.push_back({std::move(exchange), std::move(work), stop, std::move(workspace)});
       waiting_gauge_.set(static_cast<double>(waiting_.size()));
       changed_.notify_one();
       return;
@@ -36,15 +43,38 @@ void ReadPool::run(Exchange exchange, Work work) {
                        .with_retry_after(std::chrono::seconds(is_stopping ? 5 : 1)));
 }
 
+std::size_t ReadPool::share_of(std::size_t all) const { return is_shared_ ? (all + 1) / 2 : all; }
+
+std::deque<ReadPool::Job>::iterator ReadPool::next() {
+  auto chosen = waiting_.end();
+  const Share* its = nullptr;
+  for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
+    const Share& share = shares_[it->workspace];
+    if (share.running >= share_of(threads_max_)) continue;
+    if (its != nullptr && share.last_turn >= its->last_turn) continue;
+    chosen = it;
+    its = &share;
+  }
+  return chosen;
+}
+
 void ReadPool::loop() {
   while (true) {
     std::unique_ptr<Job> job;
     {
       MutexLock lock(mutex_);
-      while (waiting_.empty() && !stopping_) changed_.wait(lock);
+      auto chosen = next();
+      while (chosen == waiting_.end() && !stopping_) {
+        changed_.wait(lock);
+        chosen = next();
+      }
       if (stopping_) return;
-      job = std::make_unique<Job>(std::move(waiting_.front()));
-      waiting_.pop_front();
+      job = std::make_unique<Job>(std::move(*chosen));
+      waiting_.erase(chosen);
+      Share& share = shares_[job->workspace];
+      --share.waiting;
+      ++share.running;
+      share.last_turn = ++turns_;
       waiting_gauge_.set(static_cast<double>(waiting_.size()));
       running_.push_back(job->stop);
     }
@@ -60,6 +90,9 @@ void ReadPool::loop() {
     }
     MutexLock lock(mutex_);
     running_.erase(std::ranges::find(running_, job->stop));
+    const auto share = shares_.find(job->workspace);
+    // This thread is the next to look for work, so nobody need be told of the room.
+    if (--share->second.running == 0 && share->second.waiting == 0) shares_.erase(share);
   }
 }
 

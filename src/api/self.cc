@@ -75,6 +75,9 @@ void Api::get_ready(Exchange exchange) {
 }
 
 void Api::get_metrics(Exchange exchange) {
+  if (!exchange.scope().clients.empty()) {
+    return exchange.problem(Error(ErrorCode::kPermissionDenied, "a token limited to some clients has no metrics"));
+  }
   if (prefers_json(exchange.request().headers.get("Accept"))) return exchange.json(services_.metrics.json());
   exchange.respond(
       http::Response::make(200, "text/plain; version=0.0.4; charset=utf-8", services_.metrics.prometheus_text()));

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "access/tokens.h"
-#include "api/accept.h"
 #include "core/ids.h"
+#include "http/compression.h"
 
 namespace fettle::api {
 namespace {
@@ -156,10 +156,10 @@ http::Response WebUi::file(const std::string& path, const File& file, const http
     response.status = 304;
   } else {
     const std::string_view accepted = request.headers.get("Accept-Encoding");
-    if (!file.brotli.empty() && encoding_weight(accepted, "br") > 0) {
+    if (!file.brotli.empty() && http::encoding_weight(accepted, "br") > 0) {
       response = http::Response::make(200, type_of(path), std::string(file.brotli));
       response.headers.set("Content-Encoding", "br");
-    } else if (!file.gzip.empty() && encoding_weight(accepted, "gzip") > 0) {
+    } else if (!file.gzip.empty() && http::encoding_weight(accepted, "gzip") > 0) {
       response = http::Response::make(200, type_of(path), std::string(file.gzip));
       response.headers.set("Content-Encoding", "gzip");
     } else {

@@ -64,6 +64,15 @@ void log_thrown(std::string_view event) {
   }
 }
 
+// What the client is to be answered in: nothing is compressed for one on this machine itself.
+Coding coding_of(const Request& request) {
+  const std::string_view remote = request.remote;
+  const bool is_near = remote == "unix" || remote.starts_with("127.") || remote.starts_with("[::1]");
+  const bool is_forwarded = request.headers.has("X-Forwarded-For") || request.headers.has("Forwarded");
+  if (is_near && !is_forwarded) return Coding::kIdentity;
+  return coding_for(request.headers.get("Accept-Encoding"));
+}
+
 bool begins_a_method(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
 
 }  // namespace
@@ -265,7 +274,8 @@ void Connection::begin_request(std::string_view header) {
     log_thrown("http_gate_failed");
     return refuse(Refusal::kGate, 500, "the request could not be admitted");
   }
-  exchange_ = std::make_shared<Exchange>(*this, std::move(decision.on_end));
+  const auto coding = host_.options.compress_answers ? std::optional(coding_of(request_)) : std::nullopt;
+  exchange_ = std::make_shared<Exchange>(*this, coding, std::move(decision.on_end));
   if (decision.refuse) {
     host_.refusals[static_cast<std::size_t>(Refusal::kGate)]->add();
     return begin_answer(std::move(*decision.refuse), false);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "core/log.h"
@@ -12,6 +13,8 @@ namespace {
 
 // A writer waits while more than this is on its way.
 constexpr std::size_t kUnsentBytesMax = 1024 * 1024;
+// An I/O thread compresses no more than this at a time: a few milliseconds in which its other connections wait.
+constexpr std::size_t kCodedOnIoThreadMax = 256 * 1024;
 
 // Callbacks are other rooms' code and run on our threads.
 template <class Callback>
@@ -30,17 +33,28 @@ void run_guarded(std::string_view what, Callback& callback) {
 
 class Exchange::StreamImpl final : public ResponseStream {
  public:
-  explicit StreamImpl(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
+  StreamImpl(std::shared_ptr<Exchange> exchange, std::optional<Compressor> compressor)
+      : exchange_(std::move(exchange)), compressor_(std::move(compressor)) {}
   ~StreamImpl() override { StreamImpl::finish(); }
 
-  bool write(std::string_view bytes) override { return exchange_->put_bytes(bytes); }
+  bool write(std::string_view bytes) override {
+    MutexLock lock(mutex_);
+    return exchange_->put_bytes(compressor_ ? compressor_->add(bytes) : bytes);
+  }
   bool is_closed() const override { return exchange_->is_reader_gone(); }
   void on_close(std::function<void()> callback) override { exchange_->set_on_close(std::move(callback)); }
-  void finish() override { exchange_->put_end(false); }
+  void finish() override {
+    MutexLock lock(mutex_);
+    if (compressor_ && !exchange_->is_reader_gone()) exchange_->put_bytes(compressor_->finish());
+    compressor_.reset();
+    exchange_->put_end(false);
+  }
   void abort() override { exchange_->put_end(true); }
 
  private:
   std::shared_ptr<Exchange> exchange_;  // shared with the connection, which may end first
+  Mutex mutex_;                         // pieces go out in the order in which they were compressed
+  std::optional<Compressor> compressor_ FETTLE_GUARDED_BY(mutex_);
 };
 
 class Exchange::ResponderImpl final : public Responder::Impl {
@@ -50,9 +64,12 @@ class Exchange::ResponderImpl final : public Responder::Impl {
     if (exchange_) exchange_->put_head(problem(500, "the request was not answered"), false);
   }
 
-  void respond(Response response) override { std::exchange(exchange_, nullptr)->put_head(std::move(response), false); }
+  void respond(Response response) override {
+    exchange_->code(response);
+    std::exchange(exchange_, nullptr)->put_head(std::move(response), false);
+  }
   std::unique_ptr<ResponseStream> stream(Response head) override {
-    auto stream = std::make_unique<StreamImpl>(exchange_);
+    auto stream = std::make_unique<StreamImpl>(exchange_, exchange_->compressor_for(head));
     std::exchange(exchange_, nullptr)->put_head(std::move(head), true);
     return stream;
   }
@@ -62,13 +79,50 @@ class Exchange::ResponderImpl final : public Responder::Impl {
   std::shared_ptr<Exchange> exchange_;  // shared with the connection, which may end first; null once answered
 };
 
-Exchange::Exchange(Carrier& carrier, std::move_only_function<void()> on_end)
-    : on_end_(std::move(on_end)), carrier_(&carrier) {}
+Exchange::Exchange(Carrier& carrier, std::optional<Coding> coding, std::move_only_function<void()> on_end)
+    : coding_(coding), on_end_(std::move(on_end)), carrier_(&carrier) {}
 
 Exchange::~Exchange() { run_guarded("on_end", on_end_); }
 
 Responder Exchange::make_responder(std::shared_ptr<Exchange> exchange) {
   return Responder(std::make_unique<ResponderImpl>(std::move(exchange)));
+}
+
+void Exchange::code(Response& response) {
+  if (!coding_ || response.body.size() < kCompressFromBytes || !is_compressible(response)) return;
+  Coding coding = *coding_;
+  if (response.body.size() > kCodedOnIoThreadMax) {
+    MutexLock lock(mutex_);
+    if (carrier_ != nullptr && carrier_->is_own_thread()) coding = Coding::kIdentity;
+  }
+  if (coding != Coding::kIdentity) {
+    try {
+      Compressor compressor(coding);
+      std::string body = compressor.add(response.body);
+      body += compressor.finish();
+      if (body.size() < response.body.size()) {
+        response.body = std::move(body);
+      } else {
+        coding = Coding::kIdentity;
+      }
+    } catch (const std::bad_alloc&) {
+      coding = Coding::kIdentity;
+    }
+  }
+  name_coding(response.headers, coding);
+}
+
+std::optional<Compressor> Exchange::compressor_for(Response& head) const {
+  if (!coding_ || !is_compressible(head)) return std::nullopt;
+  std::optional<Compressor> compressor;
+  if (*coding_ != Coding::kIdentity) {
+    try {
+      compressor.emplace(*coding_);
+    } catch (const std::bad_alloc&) {  // it goes out as it is
+    }
+  }
+  name_coding(head.headers, compressor ? *coding_ : Coding::kIdentity);
+  return compressor;
 }
 
 void Exchange::wake(MutexLock&) {

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "core/mutex.h"
+#include "http/compression.h"
 #include "http/server.h"
 
 namespace fettle::http {
@@ -42,7 +43,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     bool aborted = false;  // the connection is to be cut
   };
 
-  Exchange(Carrier& carrier, std::move_only_function<void()> on_end);
+  // `coding` is what compressible answers are to be sent in; nothing: they are left as they are.
+  Exchange(Carrier& carrier, std::optional<Coding> coding, std::move_only_function<void()> on_end);
   ~Exchange();
 
   // For the answering side, on any thread.
@@ -64,12 +66,17 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   class StreamImpl;
 
   void put_head(Response response, bool streamed);
+  // Compresses a whole answer where that is wanted and worth it.
+  void code(Response& response);
+  // For the body of a streamed answer with this head, whose fields then name the coding.
+  std::optional<Compressor> compressor_for(Response& head) const;
   bool put_bytes(std::string_view bytes);
   void put_end(bool aborted);
   void set_on_close(std::function<void()> callback);
   bool is_reader_gone() const;
   void wake(MutexLock& lock) FETTLE_REQUIRES(mutex_);
 
+  const std::optional<Coding> coding_;
   std::move_only_function<void()> on_end_;  // constant until the destructor runs it
 
   mutable Mutex mutex_;

@@ -40,6 +40,10 @@ struct ServerOptions {
   std::size_t body_bytes_per_second_min = 4 * 1024;
   std::chrono::milliseconds body_grace{10'000};
   std::chrono::milliseconds write_time_max{30'000};  // a reader that takes nothing for this long is cut off
+  // JSON and text above a kilobyte leave compressed for clients that accept zstd or gzip, unless they are on this
+  // machine, where the bytes are cheaper than the compressing. Behind a proxy on this machine they are not: it names
+  // its client in X-Forwarded-For or Forwarded.
+  bool compress_answers = false;
 };
 
 // An owned memory file (memfd) holding a request's body; read it through /proc/self/fd/N or mmap.

@@ -40,21 +40,69 @@ LlmField llm_field_of(std::string_view key) {
 }  // namespace
 
 bool is_content_key(std::string_view key) {
-  // The last two prefixes are how older instrumentations number the messages of a call.
   static constexpr std::string_view kPrefixes[] = {
-      "gen_ai.input.messages",        "gen_ai.output.messages",       "gen_ai.system_instructions",
-      "gen_ai.tool.definitions",      "gen_ai.tool.call.arguments",   "gen_ai.tool.call.result",
-      "gen_ai.retrieval.documents",   "gen_ai.prompt",                "gen_ai.completion",
-      "llm.prompts",                  "llm.completions",              "llm.input_messages",
-      "llm.output_messages",          "traceloop.entity.input",       "traceloop.entity.output",
-      "ai.prompt",                    "ai.response.text",             "ai.response.toolCalls",
+      // Semantic conventions for generative AI, and how older instrumentations numbered the messages of a call.
+      "gen_ai.input.messages",
+      "gen_ai.output.messages",
+      "gen_ai.system_instructions",
+      "gen_ai.tool.definitions",
+      "gen_ai.tool.call.arguments",
+      "gen_ai.tool.call.result",
+      "gen_ai.retrieval.documents",
+      "gen_ai.prompt",
+      "gen_ai.completion",
+      "gen_ai.event.content",
+      "llm.prompts",
+      "llm.completions",
+      "llm.request.functions",
+      "traceloop.entity.input",
+      "traceloop.entity.output",
+      // OpenInference.
+      "input.value",
+      "output.value",
+      "llm.input_messages",
+      "llm.output_messages",
+      "llm.prompt_template.template",
+      "llm.prompt_template.variables",
+      "llm.function_call",
+      "llm.tools",
+      "retrieval.documents",
+      "reranker.query",
+      "reranker.input_documents",
+      "reranker.output_documents",
+      "embedding.text",
+      "embedding.embeddings",
+      "tool.parameters",
+      "tool_call.function.arguments",
+      // Langfuse, MLflow, Pydantic AI, Google ADK, Vercel AI.
+      "langfuse.observation.input",
+      "langfuse.observation.output",
+      "langfuse.trace.input",
+      "langfuse.trace.output",
+      "mlflow.spanInputs",
+      "mlflow.spanOutputs",
+      "all_messages_events",
+      "pydantic_ai.all_messages",
+      "gcp.vertex.agent.llm_request",
+      "gcp.vertex.agent.llm_response",
+      "gcp.vertex.agent.tool_call_args",
+      "gcp.vertex.agent.tool_response",
+      "ai.prompt",
+      "ai.response.text",
+      "ai.response.object",
+      "ai.response.toolCalls",
+      "ai.toolCall.args",
+      "ai.toolCall.result",
+      "ai.value",
+      "ai.values",
   };
   static constexpr std::string_view kWhole[] = {"prompt", "completion", "llm_prompt", "llm_completion", "prompt_text"};
   // gen_ai.prompt.name and gen_ai.prompt.version name a template and hold none of its text.
-  if (key == "gen_ai.prompt.name" || key == "gen_ai.prompt.version") return false;
+  if (key.empty() || key == "gen_ai.prompt.name" || key == "gen_ai.prompt.version") return false;
   return std::ranges::find(kWhole, key) != std::end(kWhole) ||
          std::ranges::any_of(kPrefixes, [&](std::string_view prefix) {
-           return key.starts_with(prefix) && (key.size() == prefix.size() || key[prefix.size()] == '.');
+           return key[0] == prefix[0] && key.starts_with(prefix) &&
+                  (key.size() == prefix.size() || key[prefix.size()] == '.');
          });
 }
 

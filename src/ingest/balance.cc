@@ -130,6 +130,26 @@ void Balance::add(std::uint32_t segment, const std::vector<CountDelta>& counts) 
   }
 }
 
+std::vector<CountDelta> Balance::missing(std::uint32_t segment, const std::vector<CountDelta>& intact) {
+  std::vector<CountDelta> missing;
+  MutexLock lock(mutex_);
+  const auto booked = open_.find(segment);
+  if (booked == open_.end()) return missing;
+  std::map<Key, std::uint64_t> found;
+  for (const CountDelta& delta : intact) found[key_of(delta)] += delta.accepted;
+  for (const auto& [key, line] : booked->second) {
+    const auto at = found.find(key);
+    const std::uint64_t there = at == found.end() ? 0 : at->second;
+    if (there >= line.accepted) continue;
+    CountDelta& delta = missing.emplace_back();
+    delta.workspace.value = key.workspace;
+    delta.sender = key.sender;
+    delta.signal = key.signal;
+    delta.rejected[std::string(kSpoolLoss)] = line.accepted - there;
+  }
+  return missing;
+}
+
 void Balance::confirm(std::uint32_t segment, const std::vector<CountDelta>& refused) {
   MutexLock lock(mutex_);
   Book& book = open_[segment];

@@ -73,6 +73,8 @@ class Balance {
   };
   // The reason under which rows appear that the store refused for good.
   static constexpr std::string_view kRefusedByStore = "refused_by_store";
+  // The reason of those that were acknowledged and then lost with a damaged spool file.
+  static constexpr std::string_view kSpoolLoss = "spool_loss";
 
   Balance() : Balance(Limits{}) {}
   explicit Balance(Limits limits) : limits_(limits) {}
@@ -87,6 +89,8 @@ class Balance {
   // Records of `segment` that the store refused for good, by whose they were (of a delta only `workspace`, `sender`,
   // `signal` and `rejected` are read), then: the rest of `segment` and of all before it is stored.
   void confirm(std::uint32_t segment, const std::vector<CountDelta>& refused);
+  // What the books of `segment` hold as accepted beyond `intact`, as rejections for confirm(): lost in a damaged file.
+  std::vector<CountDelta> missing(std::uint32_t segment, const std::vector<CountDelta>& intact);
   // The books of all confirmed segments as bytes, and back. kDataLoss when the bytes are not such books.
   std::string encode_confirmed() const;
   Result<void> restore_confirmed(std::string_view bytes);

@@ -36,7 +36,10 @@ struct ContentPolicy {
 // `infos` speaks of request.attributes, as AttributeKeys made it, and still does afterwards.
 void apply_content_policy(const ContentPolicy& policy, std::string_view workspace, std::vector<const KeyInfo*>& infos,
                           otlp::Traces& request);
-// Returns how many records were removed because they were nothing but prompt or completion text.
+void apply_content_policy(const ContentPolicy& policy, std::string_view workspace, std::vector<const KeyInfo*>& infos,
+                          otlp::Metrics& request);
+// Also looks into bodies that are JSON text. Returns how many records were removed because they were nothing but prompt
+// or completion text.
 std::uint64_t apply_content_policy(const ContentPolicy& policy, std::string_view workspace,
                                    std::vector<const KeyInfo*>& infos, otlp::Logs& request);
 

@@ -40,6 +40,13 @@ class FaultyDisk final : public Disk {
     return count;
   }
 
+  // How often a write found no space.
+  int full_answers() const { return full_answers_; }
+  int folder_syncs(const std::string& name) {
+    MutexLock lock(mutex_);
+    return folder_syncs_[name];
+  }
+
   Result<std::unique_ptr<DiskFile>> open(const std::filesystem::path& path, Mode mode) override {
     auto file = real_.open(path, mode);
     if (!file) return file;
@@ -56,7 +63,13 @@ class FaultyDisk final : public Disk {
   Result<void> rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
     return real_.rename(from, to);
   }
-  Result<void> sync_folder(const std::filesystem::path& folder) override { return real_.sync_folder(folder); }
+  Result<void> sync_folder(const std::filesystem::path& folder) override {
+    {
+      MutexLock lock(mutex_);
+      ++folder_syncs_[folder.filename().string()];
+    }
+    return real_.sync_folder(folder);
+  }
 
  private:
   class File final : public DiskFile {
@@ -74,6 +87,7 @@ class FaultyDisk final : public Disk {
       if (const std::uint64_t room = room_from(offset); writable > room) {
         writable = room;
         code = ErrorCode::kResourceExhausted;
+        ++disk_.full_answers_;
       }
       grow_to(offset + writable);
       if (writable == bytes && !is_torn) return real_->write(offset, pieces);
@@ -148,6 +162,8 @@ class FaultyDisk final : public Disk {
   std::string torn_write_;
   std::function<void(const std::string&)> sync_hook_;
   std::map<std::string, int> syncs_;
+  std::map<std::string, int> folder_syncs_;
+  std::atomic<int> full_answers_ = 0;
 };
 
 }  // namespace fettle::ingest

@@ -26,6 +26,10 @@ class Masking {
  private:
   template <class Request>
   void apply_to(Request& request, const std::vector<const KeyInfo*>& infos, redact::RuleCounts& counts);
+  template <class Request>
+  void mask_below_secret_keys(Request& request, const std::vector<const KeyInfo*>& infos, redact::RuleCounts& counts);
+  void hand_down(otlp::Common& request, const std::vector<const KeyInfo*>& infos, otlp::Value& value,
+                 std::string_view key, redact::RuleCounts& counts);
   struct Work;
   std::shared_ptr<const redact::Redactor> redactor_;
   const std::size_t card_rule_;    // under which masked numbers are counted

@@ -28,15 +28,11 @@ constexpr std::string_view kTooOld = "too_old";
 constexpr std::string_view kTooFarAhead = "too_far_ahead";
 constexpr std::string_view kInvalid = "invalid";
 constexpr std::size_t kSpanIdBytes = 8;
-
-Signal balance_signal(otlp::Signal signal) {
-  switch (signal) {
-    case otlp::Signal::kTraces: return Signal::kSpans;
-    case otlp::Signal::kLogs: return Signal::kLogs;
-    case otlp::Signal::kMetrics: break;
-  }
-  return Signal::kPoints;
-}
+// How often a long request looks at how much it has become.
+constexpr std::size_t kItemsBetweenLooks = 1'024;
+// Of a request after which the memory that decoding took is given back instead of kept for the next one.
+constexpr std::size_t kLargeBodyBytes = 8 * 1024 * 1024;
+constexpr std::size_t kLargeItems = 65'536;
 
 std::string_view service_name_of(const otlp::Common& request, const otlp::Resource& resource) {
   for (std::uint32_t i = resource.attributes.first; i < resource.attributes.first + resource.attributes.count; ++i) {
@@ -94,6 +90,15 @@ void move_into(std::vector<telemetry::TableBlock>& to, std::vector<telemetry::Ta
 
 }  // namespace
 
+Signal balance_signal(otlp::Signal signal) {
+  switch (signal) {
+    case otlp::Signal::kTraces: return Signal::kSpans;
+    case otlp::Signal::kLogs: return Signal::kLogs;
+    case otlp::Signal::kMetrics: break;
+  }
+  return Signal::kPoints;
+}
+
 struct Pipeline::Impl {
   Impl(PipelineParts its_parts, PipelineOptions its_options)
       : parts(std::move(its_parts)),
@@ -105,16 +110,35 @@ struct Pipeline::Impl {
         identifiers(parts.identifiers),
         llm_calls(parts.identifiers) {
     for (const std::string& rule : parts.redactor->rule_names()) {
-      rule_counters.push_back(&parts.registry.counter("fettle_redactions_total", "Values masked, by rule.", {{"rule", rule}}));
+      rule_counters.push_back(
+          &parts.registry.counter("fettle_redactions_total", "Values masked, by rule.", {{"rule", rule}}));
     }
   }
 
-  Result<Accepted> add(const Submission& submission) {
+  Result<Accepted> add(const Submission& submission, const Steps& its_steps) {
+    steps = &its_steps;
+    body_bytes = items = 0;
+    Result<Accepted> accepted = read(submission);
+    if (items > kLargeItems || body_bytes > kLargeBodyBytes) {
+      traces = {};
+      records = {};
+      points = {};
+      infos = {};
+      decompressed = {};
+    }
+    return accepted;
+  }
+
+  Result<Accepted> read(const Submission& submission) {
     const std::string* body = &submission.body;
     if (submission.compression != Compression::kNone) {
       auto plain = decompress(submission.compression, submission.body, options.body_bytes_max, decompressed);
       if (!plain) return std::unexpected(std::move(plain).error());
       body = &decompressed;
+    }
+    body_bytes = body->size();
+    if (steps->admit) {
+      if (auto admitted = steps->admit(body_bytes); !admitted) return std::unexpected(std::move(admitted).error());
     }
     now = submission.received_at;
     switch (submission.signal) {
@@ -133,7 +157,7 @@ struct Pipeline::Impl {
     std::uint64_t removed = 0;
     if constexpr (requires { request.records; }) {
       removed = apply_content_policy(options.content, submission.workspace.value, infos, request);
-    } else if constexpr (requires { request.spans; }) {
+    } else {
       apply_content_policy(options.content, submission.workspace.value, infos, request);
     }
     masking.apply(request, infos, rule_counts);
@@ -149,6 +173,7 @@ struct Pipeline::Impl {
                                                                   : otlp::decode_protobuf(body, options.limits, traces);
     if (!decoded) return std::unexpected(std::move(decoded).error());
     Accepted accepted = begin(traces, traces.spans.size());
+    open(traces.spans.size());
     clean(submission, traces);
     open_senders(submission, traces);
     spans.begin(submission.workspace.value, traces, now);
@@ -164,9 +189,9 @@ struct Pipeline::Impl {
       identifiers.append(submission.workspace.value, ids, span.trace_id, span.start, telemetry::Signal::kSpan);
       span_origins.note(span.start, count_of(span.resource));
       if (const auto usage = read_llm_usage(traces, span, infos)) add_llm_call(submission, span, *usage);
+      if (auto fits = look(); !fits) return std::unexpected(std::move(fits).error());
     }
-    tell_clocks(submission);
-    return accepted;
+    return close(submission, std::move(accepted));
   }
 
   Result<Accepted> add_logs(const Submission& submission, const std::string& body) {
@@ -183,11 +208,13 @@ struct Pipeline::Impl {
       if (summary->unparsable != 0) warning = fmt::format("{} lines were kept as text", summary->unparsable);
       line_errors = std::move(summary->errors);
     } else {
-      auto decoded = submission.format == Submission::Format::kJson ? otlp::decode_json(body, options.limits, records)
-                                                                    : otlp::decode_protobuf(body, options.limits, records);
+      auto decoded = submission.format == Submission::Format::kJson
+                         ? otlp::decode_json(body, options.limits, records)
+                         : otlp::decode_protobuf(body, options.limits, records);
       if (!decoded) return std::unexpected(std::move(decoded).error());
     }
     Accepted accepted = begin(records, records.records.size());
+    open(records.records.size());
     if (accepted.message.empty()) accepted.message = std::move(warning);
     accepted.line_errors = std::move(line_errors);
     const std::uint64_t removed = clean(submission, records);
@@ -207,14 +234,15 @@ struct Pipeline::Impl {
       ++books.accepted;
       resolver.resolve(record.attributes, record.resource, record.scope, ids);
       if (!record.foreign_trace_id.empty()) {
-        if (const auto* definition = parts.identifiers.by_name("trace_id")) ids.set(definition->kind, record.foreign_trace_id);
+        if (const auto* definition = parts.identifiers.by_name("trace_id"))
+          ids.set(definition->kind, record.foreign_trace_id);
       }
       logs.append(record, ids);
       identifiers.append(submission.workspace.value, ids, record.trace_id, ts, telemetry::Signal::kLog);
       log_origins.note(ts, count_of(record.resource));
+      if (auto fits = look(); !fits) return std::unexpected(std::move(fits).error());
     }
-    tell_clocks(submission);
-    return accepted;
+    return close(submission, std::move(accepted));
   }
 
   Result<Accepted> add_metrics(const Submission& submission, const std::string& body) {
@@ -224,11 +252,14 @@ struct Pipeline::Impl {
     const std::size_t total = points.number_points.size() + points.histogram_points.size() +
                               points.exponential_histogram_points.size() + points.summary_points.size();
     Accepted accepted = begin(points, total);
+    open(total);
     clean(submission, points);
     open_senders(submission, points);
     point_blocks.begin(submission.workspace.value, points, now);
+    Result<void> fits;
     const auto append_all = [&](const auto& list) {
       for (const auto& point : list) {
+        if (fits = look(); !fits) return;
         CountDelta& books = *sender_of(points.metrics[point.metric].resource);
         ++books.received;
         hear(points.metrics[point.metric].resource, point.time);
@@ -238,15 +269,56 @@ struct Pipeline::Impl {
       }
     };
     append_all(points.number_points);
-    append_all(points.histogram_points);
-    append_all(points.exponential_histogram_points);
-    append_all(points.summary_points);
+    if (fits) append_all(points.histogram_points);
+    if (fits) append_all(points.exponential_histogram_points);
+    if (fits) append_all(points.summary_points);
+    if (!fits) return std::unexpected(std::move(fits).error());
+    return close(submission, std::move(accepted));
+  }
+
+  // Before the first item of a request goes into the batch: one that is much larger than a batch gets its own, so that
+  // what becomes of it concerns nobody else.
+  void open(std::size_t its_items) {
+    items = its_items;
+    const bool shares = rows() + items <= 2 * std::size_t{options.batch_rows_max} &&
+                        bytes() + body_bytes <= 2 * options.batch_bytes_max;
+    if (!shares && !is_empty() && steps->close) steps->close();
+    is_alone = is_empty();
+    until_look = kItemsBetweenLooks;
+  }
+
+  // After each item. Blocks are ended when they are as large as a batch: the store takes a record of many blocks one by
+  // one where it has no memory for all.
+  Result<void> look() {
+    if (--until_look != 0) return {};
+    until_look = kItemsBetweenLooks;
+    if (open_bytes() < options.batch_bytes_max) return {};
+    end_blocks();
+    return check_size();
+  }
+
+  Result<Accepted> close(const Submission& submission, Accepted accepted) {
+    if (auto fits = check_size(); !fits) return std::unexpected(std::move(fits).error());
     tell_clocks(submission);
     return accepted;
   }
 
-  // Logs that carry their trace's ids or their event's name as attributes (legacy formats, structured loggers) are read as
-  // if these stood in the record's own fields, and what the record says in its own fields is not stored a second time.
+  Result<void> check_size() {
+    if (!is_alone || bytes() <= options.record_bytes_max) return {};
+    std::ignore = take();
+    point_blocks.forget();
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("the request is over {} bytes as rows: send it in smaller ones", options.record_bytes_max));
+  }
+
+  std::size_t open_bytes() const { return spans.bytes() + logs.bytes() + point_blocks.bytes(); }
+  std::size_t bytes() const { return ended_bytes + open_bytes(); }
+  std::size_t rows() const { return ended_rows + spans.rows() + logs.rows() + point_blocks.rows(); }
+  bool is_empty() const { return counts.empty() && requests.empty(); }
+
+  // Logs that carry their trace's ids or their event's name as attributes (legacy formats, structured loggers) are read
+  // as if these stood in the record's own fields, and what the record says in its own fields is not stored a second
+  // time.
   void adopt_trace_ids(otlp::Logs& request) {
     for (otlp::LogRecord& record : request.records) {
       std::uint32_t kept = record.attributes.first;
@@ -261,7 +333,8 @@ struct Pipeline::Impl {
 
   // True when the attribute says nothing that the record does not say itself.
   static bool adopt(otlp::Logs& request, otlp::LogRecord& record, const otlp::Attribute& attribute) {
-    if (attribute.value.type != otlp::ValueType::kString) return attribute.key == "trace_flags" && !record.trace_id.empty();
+    if (attribute.value.type != otlp::ValueType::kString)
+      return attribute.key == "trace_flags" && !record.trace_id.empty();
     const std::string_view text = attribute.value.text();
     if (attribute.key == "event_name") {
       if (record.event_name.empty()) record.event_name = text;
@@ -390,27 +463,42 @@ struct Pipeline::Impl {
             .video_seconds = usage.video_seconds};
   }
 
-  SpoolRecord take() {
-    SpoolRecord record;
+  // Moves the open blocks into the record.
+  void end_blocks() {
+    ended_rows = rows();
+    const std::size_t before = batch.blocks.size();
     std::vector<telemetry::TableBlock> blocks = spans.take();
-    span_origins.tell(blocks, 0, record.origins);
-    record.blocks = std::move(blocks);
-    move_into(record.blocks, spans.take_derived());
+    span_origins.tell(blocks, static_cast<std::uint32_t>(batch.blocks.size()), batch.origins);
+    move_into(batch.blocks, std::move(blocks));
+    move_into(batch.blocks, spans.take_derived());
     blocks = logs.take();
-    log_origins.tell(blocks, static_cast<std::uint32_t>(record.blocks.size()), record.origins);
-    move_into(record.blocks, std::move(blocks));
-    move_into(record.blocks, identifiers.take());
-    move_into(record.blocks, llm_calls.take());
-    move_into(record.blocks, point_blocks.take());
-    record.counts = std::exchange(counts, {});
-    record.requests = std::exchange(requests, {});
+    log_origins.tell(blocks, static_cast<std::uint32_t>(batch.blocks.size()), batch.origins);
+    move_into(batch.blocks, std::move(blocks));
+    move_into(batch.blocks, identifiers.take());
+    move_into(batch.blocks, llm_calls.take());
+    move_into(batch.blocks, point_blocks.take());
+    for (std::size_t i = before; i < batch.blocks.size(); ++i) ended_bytes += batch.blocks[i].bytes.size();
+  }
+
+  SpoolRecord take() {
+    end_blocks();
+    batch.counts = std::exchange(counts, {});
+    batch.requests = std::exchange(requests, {});
     lines.clear();
-    return record;
+    ended_rows = ended_bytes = 0;
+    return std::exchange(batch, {});
   }
 
   PipelineParts parts;
   PipelineOptions options;
   UnixNanos now = 0;
+
+  // The request being added.
+  const Steps* steps = nullptr;
+  std::size_t body_bytes = 0;  // plain
+  std::size_t items = 0;
+  std::size_t until_look = 0;
+  bool is_alone = false;  // in the batch
 
   // Reused between requests.
   std::string decompressed;
@@ -429,7 +517,10 @@ struct Pipeline::Impl {
   std::vector<std::uint32_t> sender_index;  // by resource of the request: index into counts
   std::vector<UnixNanos> newest;            // by resource of the request: the newest event time
 
-  // The open batch.
+  // The open batch: `batch` has the blocks that are ended, the builders those that grow.
+  SpoolRecord batch;
+  std::size_t ended_rows = 0;
+  std::size_t ended_bytes = 0;
   telemetry::SpanBlockBuilder spans;
   telemetry::LogBlockBuilder logs;
   telemetry::IdentifierBlockBuilder identifiers;
@@ -446,11 +537,12 @@ Pipeline::Pipeline(PipelineParts parts, PipelineOptions options)
     : impl_(std::make_unique<Impl>(std::move(parts), std::move(options))) {}
 Pipeline::~Pipeline() = default;
 
-Result<Accepted> Pipeline::add(const Submission& submission) {
-  Result<Accepted> accepted = impl_->add(submission);
+Result<Accepted> Pipeline::add(const Submission& submission, const Steps& steps) {
+  Result<Accepted> accepted = impl_->add(submission, steps);
   if (accepted) {
-    impl_->requests.push_back({submission.hash,
-                               {static_cast<std::uint32_t>(accepted->received), static_cast<std::uint32_t>(accepted->rejected)}});
+    impl_->requests.push_back(
+        {submission.hash,
+         {static_cast<std::uint32_t>(accepted->received), static_cast<std::uint32_t>(accepted->rejected)}});
   }
   return accepted;
 }
@@ -462,12 +554,12 @@ void Pipeline::add_duplicate(const Submission& submission, std::uint64_t records
   books.duplicate += records;
 }
 
-bool Pipeline::is_empty() const { return impl_->counts.empty() && impl_->requests.empty(); }
+void Pipeline::forget_series() { impl_->point_blocks.forget(); }
+
+bool Pipeline::is_empty() const { return impl_->is_empty(); }
 
 bool Pipeline::is_full() const {
-  const std::size_t rows = impl_->spans.rows() + impl_->logs.rows() + impl_->point_blocks.rows();
-  const std::size_t bytes = impl_->spans.bytes() + impl_->logs.bytes() + impl_->point_blocks.bytes();
-  return rows >= impl_->options.batch_rows_max || bytes >= impl_->options.batch_bytes_max;
+  return impl_->rows() >= impl_->options.batch_rows_max || impl_->bytes() >= impl_->options.batch_bytes_max;
 }
 
 SpoolRecord Pipeline::take() { return impl_->take(); }

@@ -4,10 +4,12 @@
 //   auto accepted = pipeline.add(submission);           // on failure the batch is unchanged
 //   if (pipeline.is_full() || queue_is_empty) spool.append(pipeline.take(), …);
 //
-// One worker owns a pipeline. The parts outlive it.
+// A batch becomes one record, durable whole or not at all, whose blocks hold about batch_bytes_max each. A request that
+// needs more than that has a record of its own. One worker owns a pipeline. The parts outlive it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,6 +24,7 @@
 #include "ingest/line_error.h"
 #include "ingest/pricing.h"
 #include "ingest/replay_guard.h"
+#include "ingest/segment.h"
 #include "ingest/sender_clocks.h"
 #include "ingest/spool.h"
 #include "otlp/decode.h"
@@ -50,6 +53,7 @@ struct PipelineOptions {
   ContentPolicy content;
   std::uint32_t batch_rows_max = 8'192;
   std::size_t batch_bytes_max = 8 * 1024 * 1024;
+  std::size_t record_bytes_max = kRecordBytesMax;  // of one request as rows, when a batch holds nothing else
 };
 
 // A request as a receiver hands it over.
@@ -75,15 +79,29 @@ struct Accepted {
   std::vector<LineError> line_errors;
 };
 
+// In whose books the records of a request are.
+Signal balance_signal(otlp::Signal signal);
+
 class Pipeline {
  public:
+  // What the owner has a say in while a request is added; either may be empty.
+  struct Steps {
+    // Before the request is decoded, which costs several times its plain bytes: its failure is that of add().
+    std::function<Result<void>(std::size_t plain_bytes)> admit;
+    // The request is too large to share a batch with what is there: take() that now.
+    std::function<void()> close;
+  };
+
   Pipeline(PipelineParts parts, PipelineOptions options);
   ~Pipeline();
 
   // kInvalidArgument: not what its format says. kTooLarge, kUnsupported as named.
-  Result<Accepted> add(const Submission& submission);
-  // Notes a request that was answered before, in the books only.
+  Result<Accepted> add(const Submission& submission, const Steps& steps);
+  Result<Accepted> add(const Submission& submission) { return add(submission, Steps{}); }
+  // Notes a request that was answered before, in the books only: under the name of its token, because it is not read.
   void add_duplicate(const Submission& submission, std::uint64_t records);
+  // A batch was not stored: what it was the first to say of metric series is said again.
+  void forget_series();
 
   bool is_empty() const;
   bool is_full() const;

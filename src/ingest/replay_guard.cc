@@ -1,13 +1,14 @@
 #include "ingest/replay_guard.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace fettle::ingest {
 
 ReplayGuard::Seen ReplayGuard::begin(const RequestHash& hash, Waiter waiter) {
   MutexLock lock(mutex_);
-  forget_old(clock_.now());
-  if (const auto done = done_.find(hash); done != done_.end()) return {State::kDone, done->second.answer};
+  forget_old();
+  if (const auto done = done_.find(hash); done != done_.end()) return {State::kDone, done->second};
   const auto [entry, is_new] = in_flight_.try_emplace(hash);
   if (is_new) return {State::kNew, {}};
   if (entry->second.size() >= limits_.waiters_max) return {State::kCrowded, {}};
@@ -23,14 +24,15 @@ void ReplayGuard::finish(const RequestHash& hash, Result<RequestAnswer> outcome)
       waiters = std::move(entry->second);
       in_flight_.erase(entry);
     }
-    if (outcome) remember({hash, *outcome}, clock_.now());
+    if (outcome) remember({hash, *outcome}, clock_.monotonic());
   }
   for (Waiter& waiter : waiters) waiter(outcome);
 }
 
 void ReplayGuard::restore(const RequestKey& key, UnixNanos at) {
   MutexLock lock(mutex_);
-  if (at + limits_.remember_for.count() > clock_.now()) remember(key, at);
+  const std::chrono::nanoseconds age(std::max<UnixNanos>(clock_.now() - at, 0));
+  if (age < limits_.remember_for) remember(key, clock_.monotonic() - age);
 }
 
 std::size_t ReplayGuard::size() const {
@@ -38,8 +40,8 @@ std::size_t ReplayGuard::size() const {
   return done_.size();
 }
 
-void ReplayGuard::remember(const RequestKey& key, UnixNanos at) {
-  const auto [entry, is_new] = done_.try_emplace(key.hash, Done{key.answer, at});
+void ReplayGuard::remember(const RequestKey& key, std::chrono::nanoseconds at) {
+  const auto [entry, is_new] = done_.try_emplace(key.hash, key.answer);
   if (!is_new) return;
   by_age_.push_back({at, key.hash});
   while (done_.size() > limits_.keys_max) {
@@ -48,10 +50,11 @@ void ReplayGuard::remember(const RequestKey& key, UnixNanos at) {
   }
 }
 
-// Keys are remembered in the order of their requests, but for those of a start, which are all older. A wall clock that
-// jumps can only make one stay until those before it have gone.
-void ReplayGuard::forget_old(UnixNanos now) {
-  while (!by_age_.empty() && by_age_.front().at + limits_.remember_for.count() <= now) {
+// Keys are remembered in the order of their requests, but for those of a start, which are all older. Where the wall
+// clock jumped in an earlier run, one of those may stay until those before it have gone.
+void ReplayGuard::forget_old() {
+  const std::chrono::nanoseconds now = clock_.monotonic();
+  while (!by_age_.empty() && by_age_.front().at + limits_.remember_for <= now) {
     done_.erase(by_age_.front().hash);
     by_age_.pop_front();
   }

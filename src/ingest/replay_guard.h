@@ -66,7 +66,8 @@ class ReplayGuard {
   // Success: remembered. Failure: forgotten, so that a retry is a new request. Either way the waiters are told.
   void finish(const RequestHash& hash, Result<RequestAnswer> outcome);
 
-  // A key found on disk at start, of a request answered at `at`. Ignored when too old.
+  // A key found on disk at start, of a request answered at `at` by the wall clock. Ignored when too old; what was
+  // answered in the future, before the clock was set back, counts from now.
   void restore(const RequestKey& key, UnixNanos at);
   std::size_t size() const;
 
@@ -78,22 +79,18 @@ class ReplayGuard {
       return first;
     }
   };
-  struct Done {
-    RequestAnswer answer;
-    UnixNanos at;
-  };
   struct Order {
-    UnixNanos at;
+    std::chrono::nanoseconds at;  // of Clock::monotonic: setting the wall clock makes nothing older
     RequestHash hash;
   };
 
-  void forget_old(UnixNanos now) FETTLE_REQUIRES(mutex_);
-  void remember(const RequestKey& key, UnixNanos at) FETTLE_REQUIRES(mutex_);
+  void forget_old() FETTLE_REQUIRES(mutex_);
+  void remember(const RequestKey& key, std::chrono::nanoseconds at) FETTLE_REQUIRES(mutex_);
 
   Clock& clock_;
   const Limits limits_;
   mutable Mutex mutex_;
-  std::unordered_map<RequestHash, Done, Hasher> done_ FETTLE_GUARDED_BY(mutex_);
+  std::unordered_map<RequestHash, RequestAnswer, Hasher> done_ FETTLE_GUARDED_BY(mutex_);
   std::deque<Order> by_age_ FETTLE_GUARDED_BY(mutex_);
   std::unordered_map<RequestHash, std::vector<Waiter>, Hasher> in_flight_ FETTLE_GUARDED_BY(mutex_);
 };

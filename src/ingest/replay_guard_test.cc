@@ -96,5 +96,34 @@ TEST(ReplayGuard, TooManyWaitersAreTurnedAway) {
   guard.finish(hash_of(1), RequestAnswer{});
 }
 
+// A clock whose wall can be set while time goes on.
+class SetClock final : public Clock {
+ public:
+  UnixNanos now() const override { return kTestStart + set_by.count(); }
+  std::chrono::nanoseconds monotonic() const override { return passed; }
+  bool wait_until(std::chrono::nanoseconds, const std::stop_token&) override { return true; }
+  std::chrono::nanoseconds set_by{0};
+  std::chrono::nanoseconds passed{0};
+};
+
+TEST(ReplayGuard, SettingTheWallClockMakesNothingForgottenOrKeptLonger) {
+  for (const auto set_by : {std::chrono::hours(5), std::chrono::hours(-5)}) {
+    SetClock clock;
+    ReplayGuard guard(clock);
+    guard.restore({hash_of(1), {1, 0}}, clock.now() - std::chrono::nanoseconds(std::chrono::minutes(5)).count());
+    ASSERT_EQ(guard.begin(hash_of(2), nobody()).state, State::kNew);
+    guard.finish(hash_of(2), RequestAnswer{2, 0});
+    clock.set_by = set_by;
+    clock.passed = std::chrono::minutes(4);
+    EXPECT_EQ(guard.begin(hash_of(1), nobody()).state, State::kDone);
+    EXPECT_EQ(guard.begin(hash_of(2), nobody()).state, State::kDone);
+    clock.passed = std::chrono::minutes(6);
+    EXPECT_EQ(guard.begin(hash_of(1), nobody()).state, State::kNew) << "five minutes old at the start";
+    EXPECT_EQ(guard.begin(hash_of(2), nobody()).state, State::kDone);
+    clock.passed = std::chrono::minutes(11);
+    EXPECT_EQ(guard.begin(hash_of(2), nobody()).state, State::kNew);
+  }
+}
+
 }  // namespace
 }  // namespace fettle::ingest

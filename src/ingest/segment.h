@@ -24,8 +24,9 @@ namespace fettle::ingest {
 
 constexpr std::size_t kSegmentHeaderBytes = 56;
 constexpr std::size_t kRecordHeaderBytes = 40;
-// A record of this size gets a segment of its own; a larger one is refused.
-constexpr std::uint64_t kRecordBytesMax = 64ULL << 20;
+// A larger record is refused; a large one gets a segment of its own. Four times the largest body: minimal spans take
+// more than twice the bytes as rows that they take on the wire.
+constexpr std::uint64_t kRecordBytesMax = 256ULL << 20;
 
 struct SegmentHeader {
   std::uint32_t writer = 0;

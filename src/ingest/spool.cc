@@ -162,6 +162,11 @@ struct Spool::Impl {
   std::optional<SealedSegment> read(const Segment& segment, const std::stop_token& stop);
   Result<void> store_checkpoint(bool clean, std::uint32_t attempted) FETTLE_REQUIRES(confirm_mutex);
   fs::path path_of(std::uint32_t number) const { return options.dir / segment_name(number); }
+  // A record larger than what may wait would find no way through, and while it waits nobody else would: it counts as
+  // most of the limit, so that one at a time passes and small ones pass beside it.
+  std::uint64_t charge_of(std::uint64_t record_bytes) const {
+    return std::min(record_bytes, options.waiting_bytes_max / 4 * 3);
+  }
   bool is_full(std::uint64_t segment_bytes, std::uint64_t records, const EncodedRecord& next) const {
     return segment_bytes + next.bytes > options.segment_bytes_max || records >= options.segment_rows_max;
   }
@@ -184,9 +189,10 @@ struct Spool::Impl {
   Condition has_waiting;
   Condition changed;  // what take() waits for
   std::vector<Waiting> waiting FETTLE_GUARDED_BY(mutex);
-  std::uint64_t waiting_bytes FETTLE_GUARDED_BY(mutex) = 0;  // those being written included
-  std::deque<Segment> segments FETTLE_GUARDED_BY(mutex);     // unconfirmed, oldest first
-  std::uint64_t bytes FETTLE_GUARDED_BY(mutex) = 0;          // of `segments`
+  std::uint64_t waiting_bytes FETTLE_GUARDED_BY(mutex) = 0;   // those being written included
+  std::uint64_t waiting_charge FETTLE_GUARDED_BY(mutex) = 0;  // the same against options.waiting_bytes_max
+  std::deque<Segment> segments FETTLE_GUARDED_BY(mutex);      // unconfirmed, oldest first
+  std::uint64_t bytes FETTLE_GUARDED_BY(mutex) = 0;           // of `segments`
   std::uint32_t next_number FETTLE_GUARDED_BY(mutex) = 1;
   std::uint32_t last_number FETTLE_GUARDED_BY(mutex) = 0;  // the newest segment ever made, and where it ends
   std::uint64_t last_end FETTLE_GUARDED_BY(mutex) = 0;
@@ -237,6 +243,11 @@ Spool::~Spool() { close(); }
 
 Result<void> Spool::Impl::start(Rng& rng) {
   if (auto made = disk.make_folder(options.dir); !made) return made;
+  // A new folder is as lasting as its name in the one above.
+  const fs::path parent = options.dir.has_parent_path() ? options.dir.parent_path() : fs::path(".");
+  if (auto synced = disk.sync_folder(parent); !synced) {
+    log::warning("spool_parent_not_synced", {{"error", synced.error().message()}});
+  }
   auto names = disk.list(options.dir);
   if (!names) return std::unexpected(std::move(names).error());
   std::vector<std::uint32_t> numbers;
@@ -408,12 +419,13 @@ void Spool::append(SpoolRecord record, Done done) {
       refused = Error(ErrorCode::kResourceExhausted,
                       fmt::format("the spool is at its budget of {} bytes", my.options.bytes_max))
                     .with_retry_after(my.options.retry_after);
-    } else if (my.waiting_bytes > 0 && my.waiting_bytes + size > my.options.waiting_bytes_max) {
+    } else if (my.waiting_bytes > 0 && my.waiting_charge + my.charge_of(size) > my.options.waiting_bytes_max) {
       refused = Error(ErrorCode::kResourceExhausted,
                       fmt::format("{} bytes are waiting for the disk already", my.waiting_bytes))
                     .with_retry_after(my.options.retry_after);
     } else {
       my.waiting_bytes += size;
+      my.waiting_charge += my.charge_of(size);
       my.waiting.push_back({std::move(*encoded), std::move(done), my.clock.monotonic()});
       if (my.waiting.size() == 1) my.has_waiting.notify_one();
     }
@@ -467,7 +479,10 @@ void Spool::Impl::write_group(std::vector<Waiting> group) {
   {
     MutexLock lock(mutex);
     writing = false;
-    for (const Waiting& each : failed) waiting_bytes -= each.encoded.bytes;
+    for (const Waiting& each : failed) {
+      waiting_bytes -= each.encoded.bytes;
+      waiting_charge -= charge_of(each.encoded.bytes);
+    }
     if (!outcome) disk_full = outcome.error().code() == ErrorCode::kResourceExhausted;
     if (seal_when_written && file) finished = seal();
     seal_when_written = false;
@@ -606,8 +621,10 @@ Result<void> Spool::Impl::write_run(std::span<Waiting> run) {
   }
 
   std::uint64_t run_bytes = 0;
+  std::uint64_t run_charge = 0;
   for (const Waiting& each : run) {
     run_bytes += each.encoded.bytes;
+    run_charge += charge_of(each.encoded.bytes);
     // Before the segment can be taken, hence before it can be confirmed.
     balance.add(open_number, each.encoded.record.counts);
     count(each.encoded.record);
@@ -617,6 +634,7 @@ Result<void> Spool::Impl::write_run(std::span<Waiting> run) {
     next_sequence = sequence;
     disk_full = false;
     waiting_bytes -= run_bytes;
+    waiting_charge -= run_charge;
     bytes += grown.bytes - offset;
     if (header.empty()) {
       segments.back() = grown;
@@ -765,6 +783,11 @@ std::optional<SealedSegment> Spool::Impl::read(const Segment& segment, const std
   for (ReadRecord& record : scan.records) {
     sealed.records.push_back({record.appended_at, std::move(record.record), std::move(record.block_bytes)});
   }
+  std::vector<CountDelta> intact;
+  for (const SealedRecord& record : sealed.records) {
+    intact.insert(intact.end(), record.record.counts.begin(), record.record.counts.end());
+  }
+  sealed.lost = balance.missing(segment.number, intact);
   MutexLock lock(mutex);
   for (SpoolLoss& loss : scan.losses) {
     if (!segment.known_losses.contains(loss.offset)) note_loss(std::move(loss));
@@ -798,12 +821,14 @@ Result<void> Spool::confirm(const SealedSegment& segment, const std::vector<Coun
     log::warning("request_keys_not_durable", {{"error", logged.error().message()}});
   }
   if (segment.number > my.applied) {
-    my.balance.confirm(segment.number, refused);
+    std::vector<CountDelta> not_stored = refused;
+    not_stored.insert(not_stored.end(), segment.lost.begin(), segment.lost.end());
+    my.balance.confirm(segment.number, not_stored);
     my.applied = segment.number;
     for (const SealedRecord& sealed : segment.records) {
       for (const CountDelta& delta : sealed.record.counts) my.count(delta.signal, "stored", delta.accepted);
     }
-    for (const CountDelta& delta : refused) {
+    for (const CountDelta& delta : not_stored) {
       for (const auto& [reason, records] : delta.rejected) my.count(delta.signal, "rejected", records);
     }
   }

@@ -85,6 +85,7 @@ struct SealedSegment {
   // Of the whole file; on the heap, so that the views survive a move of this struct.
   std::unique_ptr<const std::string> bytes;
   std::vector<SealedRecord> records;
+  std::vector<CountDelta> lost;  // acknowledged and in the books, but not in `records`: rejected{spool_loss} on confirm
 };
 
 class Spool {

@@ -36,8 +36,8 @@ void spill(const fs::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
-// What lies in a spool's folder right now. Files may grow, shrink and change their names meanwhile, as a kill would find
-// them too, and fs::copy() takes a file that shrinks under it for an error of the disk.
+// What lies in a spool's folder right now. Files may grow, shrink and change their names meanwhile, as a kill would
+// find them too, and fs::copy() takes a file that shrinks under it for an error of the disk.
 void copy_live_folder(const fs::path& from, const fs::path& to) {
   for (const auto& entry : fs::directory_iterator(from)) {
     if (entry.is_directory()) {
@@ -159,11 +159,47 @@ TEST_F(SpoolTest, DamageAfterAcknowledgementIsFoundWhenTheSegmentIsSent) {
   std::string bytes = slurp(file);
   bytes[bytes.find("two")] ^= 1;
   spill(file, bytes);
-  EXPECT_THAT(texts_of(life.take()), ElementsAre("one"));
+  const SealedSegment segment = life.take();
+  EXPECT_THAT(texts_of(segment), ElementsAre("one"));
   const SpoolStatus status = life.spool->status();
   ASSERT_EQ(status.losses.size(), 1u);
   EXPECT_EQ(status.losses[0].records, 1u);
   EXPECT_TRUE(status.losses[0].acknowledged);
+  ASSERT_TRUE(life.spool->confirm(segment, {}));
+  const BalanceRow books = life.books();
+  EXPECT_EQ(books.stored, 1u) << "what is lost is not stored";
+  EXPECT_EQ(books.rejected.at("spool_loss"), 1u);
+  EXPECT_TRUE(books.balanced());
+}
+
+TEST_F(SpoolTest, ANewFolderIsMadeLasting) {
+  Life life(folder.path() / "spool", clock);
+  life.open();
+  EXPECT_EQ(life.disk.folder_syncs(folder.path().filename().string()), 1);
+}
+
+TEST_F(SpoolTest, ARecordLargerThanWhatMayWaitPassesAndSmallOnesPassBesideIt) {
+  Life life(folder.path(), clock);
+  life.options.waiting_bytes_max = 4'000;
+  life.open();
+  std::promise<void> syncing, go_on;
+  std::atomic<bool> is_first = true;
+  life.disk.on_sync([&, until = go_on.get_future().share()](const std::string&) {
+    if (!is_first.exchange(false)) return;
+    syncing.set_value();
+    until.wait();
+  });
+  auto first = life.append_later(spans_record("first"));
+  syncing.get_future().wait();
+  auto large = life.append_later(spans_record(std::string(20'000, 'x')));
+  auto small = life.append_later(spans_record("small"));
+  auto another = life.append_later(spans_record(std::string(20'000, 'y')));
+  go_on.set_value();
+  EXPECT_TRUE(first.get());
+  EXPECT_TRUE(large.get());
+  EXPECT_TRUE(small.get());
+  EXPECT_FALSE(another.get()) << "one at a time";
+  EXPECT_TRUE(life.append(spans_record("later")));
 }
 
 TEST_F(SpoolTest, AMissingSegmentFileIsNamed) {

@@ -18,7 +18,8 @@ class Store {
 
   // One INSERT into `table` of Native blocks: the concatenation of `pieces`, all rows of one day. Durable on success.
   // The same token twice lands once. kInvalidArgument and kTooLarge: refused for good as it is. Anything else: nobody
-  // knows, send it again. A stop ends the call early (kCancelled).
+  // knows, send it again; kInternal: the fault is the store's own and says nothing against the rows. A stop ends the
+  // call early (kCancelled).
   virtual Result<void> insert(telemetry::Table table, std::span<const std::string_view> pieces, std::string_view token,
                               const std::stop_token& stop) = 0;
 

@@ -37,7 +37,7 @@ class FakeStore final : public Store {
   };
 
   // What happens to the next inserts, in order: nothing is stored, but for kApplyThenFail.
-  enum class Fault { kFail, kApplyThenFail, kExhausted, kNone };
+  enum class Fault { kFail, kApplyThenFail, kExhausted, kTooSlow, kFaulty, kNone };
   void then(std::vector<Fault> faults) {
     MutexLock lock(mutex_);
     faults_.insert(faults_.end(), faults.begin(), faults.end());
@@ -107,6 +107,8 @@ class FakeStore final : public Store {
     }
     if (fault == Fault::kFail) return fail(ErrorCode::kUnavailable, "failed for the test");
     if (fault == Fault::kExhausted) return fail(ErrorCode::kResourceExhausted, "no memory for the test");
+    if (fault == Fault::kTooSlow) return fail(ErrorCode::kDeadlineExceeded, "too slow for the test");
+    if (fault == Fault::kFaulty) return fail(ErrorCode::kInternal, "a column is missing for the test");
     const auto rows = parse(table, bytes);
     if (!rows) return fail(ErrorCode::kInvalidArgument, "not a block");
     if (!refused_part_.empty() &&

@@ -18,6 +18,7 @@
 #include "core/mutex.h"
 #include "ingest/disk.h"
 #include "ingest/native_slice.h"
+#include "ingest/release_memory.h"
 #include "telemetry/native.h"
 
 namespace fettle::ingest {
@@ -25,6 +26,12 @@ namespace {
 
 namespace fs = std::filesystem;
 using telemetry::Table;
+
+// What is refused whole is first sent in so many parts. Their borders depend on nothing but the segment, so that a part
+// which was not taken for want of memory or time is the same part when it is sent after a restart.
+constexpr std::size_t kSplitParts = 32;
+// One much larger than segments are holds a single large request.
+constexpr std::size_t kLargeSegmentBytes = 48UL << 20;
 
 const std::vector<double> kInsertBounds = {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30};
 // For labels and tokens. A token may be in the store's deduplication window when the server is upgraded: never rename.
@@ -93,7 +100,9 @@ struct Writer::Impl {
         clock(its_clock),
         registry(its_registry),
         refused_folder(its_spool.dir() / "refused"),
-        retries(registry.counter("fettle_store_insert_retries_total", "Inserts sent again.")) {
+        retries(registry.counter("fettle_store_insert_retries_total", "Inserts sent again.")),
+        faults(registry.counter("fettle_store_insert_faults_total",
+                                "Inserts that the store cannot take for a reason of its own, such as its schema.")) {
     measure_refused();
   }
 
@@ -107,9 +116,15 @@ struct Writer::Impl {
             int exhausted_answers_max);
   std::optional<bool> is_stored_already(const Job& job);
   bool split(const Job& job, std::string_view token, const Error& refusal);
+  bool mark_split(const Job& job, std::string_view token);
+  std::vector<telemetry::NativeFrame> frames_of(const Job& job, std::span<const BlockPlace> blocks,
+                                                std::vector<std::string_view>& pieces) const;
+  bool split_blocks(const Job& job, std::size_t first, std::size_t count, std::string_view token, const Error& refusal,
+                    int& inserts_left);
+  telemetry::TableBlock block_at(const Job& job, BlockPlace place) const;
   bool split_rows(const Job& job, BlockPlace place, const telemetry::TableBlock& block, std::uint32_t first,
                   std::string_view token, const Error& refusal, int& inserts_left);
-  void set_aside(const Job& job, BlockPlace place, const telemetry::TableBlock& block, std::uint32_t first,
+  bool set_aside(const Job& job, BlockPlace place, const telemetry::TableBlock& block, std::uint32_t first,
                  const std::string& token, const Error& refusal);
   void charge(const Job& job, BlockPlace place, std::uint32_t first, std::uint32_t rows);
   void measure_refused();
@@ -123,6 +138,7 @@ struct Writer::Impl {
   metrics::Registry& registry;
   const fs::path refused_folder;
   metrics::Counter& retries;
+  metrics::Counter& faults;
 
   mutable Mutex mutex;
   Condition has_jobs;
@@ -259,12 +275,17 @@ void Writer::Impl::confirm_ready() {
       // Not before: a start that finds the segment unconfirmed must split it again with the same tokens.
       for (const fs::path& marker : oldest->markers) std::ignore = disk.remove(marker);
     }
-    MutexLock lock(mutex);
-    is_confirming = false;
-    if (!is_confirmed) return;
-    open.pop_front();
-    has_place.notify_all();
-    if (is_drained && open.empty()) drained.request_stop();
+    const bool is_large = oldest->sealed.bytes->size() > kLargeSegmentBytes;
+    {
+      MutexLock lock(mutex);
+      is_confirming = false;
+      if (!is_confirmed) return;
+      open.pop_front();
+      has_place.notify_all();
+      if (is_drained && open.empty()) drained.request_stop();
+    }
+    oldest.reset();
+    if (is_large) release_memory();
   }
 }
 
@@ -304,22 +325,16 @@ bool Writer::Impl::run(const Job& job) {
     if (!is_stored) return false;
     if (*is_stored) return true;
   }
-  std::vector<telemetry::NativeFrame> frames;
-  frames.reserve(job.blocks.size());
   std::vector<std::string_view> pieces;
-  pieces.reserve(3 * job.blocks.size());
-  for (const BlockPlace place : job.blocks) {
-    const SealedRecord& record = sealed.records[place.record];
-    const auto frame = frames.emplace_back(record.record.blocks[place.block], sealed.ingest_id).pieces();
-    pieces.insert(pieces.end(), {frame[0], record.block_bytes[place.block], frame[2]});
-  }
+  const auto frames = frames_of(job, job.blocks, pieces);
   Error refusal(ErrorCode::kInternal, "");
   switch (send(job, pieces, token, &refusal, options.exhausted_answers_max)) {
     case Sent::kStored: return true;
     case Sent::kStopped: return false;
     case Sent::kRefused: break;
   }
-  // The rows may be there all the same, when it is a view behind the table that failed: then parts would double them.
+  // The rows may be there all the same, when it is a view behind the table that failed, or when the answer came too
+  // late: then parts would double them.
   if (telemetry::has_ingest_id(job.table)) {
     const std::optional<bool> is_stored = is_stored_already(job);
     if (!is_stored) return false;
@@ -331,7 +346,22 @@ bool Writer::Impl::run(const Job& job) {
   return split(job, token, refusal);
 }
 
-// Again and again until the store says yes or no.
+// The blocks as they go over the wire; `pieces` are valid as long as the frames are.
+std::vector<telemetry::NativeFrame> Writer::Impl::frames_of(const Job& job, std::span<const BlockPlace> blocks,
+                                                            std::vector<std::string_view>& pieces) const {
+  const SealedSegment& sealed = job.segment->sealed;
+  std::vector<telemetry::NativeFrame> frames;
+  frames.reserve(blocks.size());  // a frame must stay where it is
+  pieces.reserve(3 * blocks.size());
+  for (const BlockPlace place : blocks) {
+    const SealedRecord& record = sealed.records[place.record];
+    const auto frame = frames.emplace_back(record.record.blocks[place.block], sealed.ingest_id).pieces();
+    pieces.insert(pieces.end(), {frame[0], record.block_bytes[place.block], frame[2]});
+  }
+  return frames;
+}
+
+// Again and again until the store says yes or no. No is also that it had no memory or no time for it too often.
 Sent Writer::Impl::send(const Job& job, std::span<const std::string_view> pieces, std::string_view token,
                         Error* refusal, int exhausted_answers_max) {
   const std::stop_token stop = stopping.get_token();
@@ -350,7 +380,9 @@ Sent Writer::Impl::send(const Job& job, std::span<const std::string_view> pieces
       return Sent::kStored;
     }
     const Error& error = outcome.error();
-    if (error.code() == ErrorCode::kResourceExhausted) ++exhausted_answers;
+    if (error.code() == ErrorCode::kResourceExhausted || error.code() == ErrorCode::kDeadlineExceeded) {
+      ++exhausted_answers;
+    }
     if (is_refusal(error) || exhausted_answers >= exhausted_answers_max) {
       *refusal = error;
       return Sent::kRefused;
@@ -360,7 +392,12 @@ Sent Writer::Impl::send(const Job& job, std::span<const std::string_view> pieces
       MutexLock lock(mutex);
       if (!failing_since) failing_since = begin;
     }
-    log::warning("store_insert_failed", {{"token", token}, {"error", error.message()}});
+    if (error.code() == ErrorCode::kInternal) {
+      faults.add();
+      log::error("store_cannot_take_inserts", {{"token", token}, {"error", error.message()}});
+    } else {
+      log::warning("store_insert_failed", {{"token", token}, {"error", error.message()}});
+    }
     if (!clock.wait_for(
             std::max<std::chrono::nanoseconds>(pause, error.retry_after().value_or(std::chrono::milliseconds(0))),
             stop)) {
@@ -387,24 +424,72 @@ std::optional<bool> Writer::Impl::is_stored_already(const Job& job) {
 
 bool Writer::Impl::split(const Job& job, std::string_view token, const Error& refusal) {
   log::error("store_refused_insert", {{"token", token}, {"blocks", job.blocks.size()}, {"error", refusal.message()}});
-  Result<void> marked = disk.make_folder(refused_folder);
-  if (marked) marked = write_file(disk, marker_of(token), {});
-  if (marked) marked = disk.sync_folder(refused_folder);
-  {
-    MutexLock lock(mutex);
-    job.segment->markers.push_back(marker_of(token));
-  }
-  if (!marked) log::warning("split_not_noted", {{"token", token}, {"error", marked.error().message()}});
-
+  if (!mark_split(job, token)) return false;
   int inserts_left = options.split_inserts_max;
-  for (const BlockPlace place : job.blocks) {
-    const SealedRecord& record = job.segment->sealed.records[place.record];
-    telemetry::TableBlock block = record.record.blocks[place.block];
-    block.bytes = record.block_bytes[place.block];
-    const std::string block_token = fmt::format("{}-{}.{}", token, place.record, place.block);
-    if (!split_rows(job, place, block, 0, block_token, refusal, inserts_left)) return false;
+  const std::size_t parts = std::min(job.blocks.size(), kSplitParts);
+  for (std::size_t part = 0; part < parts; ++part) {
+    const std::size_t first = part * job.blocks.size() / parts;
+    const std::size_t end = (part + 1) * job.blocks.size() / parts;
+    if (!split_blocks(job, first, end - first, token, refusal, inserts_left)) return false;
   }
   return true;
+}
+
+// Notes on disk that this insert is being split, before any part of it is sent: without the note, a start after a kill
+// would take the parts that are stored for the whole. False when stopped before that.
+bool Writer::Impl::mark_split(const Job& job, std::string_view token) {
+  while (true) {
+    Result<void> marked = disk.make_folder(refused_folder);
+    if (marked) marked = write_file(disk, marker_of(token), {});
+    if (marked) marked = disk.sync_folder(refused_folder);
+    if (marked) marked = disk.sync_folder(spool.dir());
+    if (marked) break;
+    log::error("split_not_noted", {{"token", token}, {"error", marked.error().message()}});
+    if (!clock.wait_for(options.pause_max, stopping.get_token())) return false;
+  }
+  MutexLock lock(mutex);
+  job.segment->markers.push_back(marker_of(token));
+  return true;
+}
+
+// Sends these blocks together; when they are refused, each half of them, down to the rows of one.
+bool Writer::Impl::split_blocks(const Job& job, std::size_t first, std::size_t count, std::string_view token,
+                                const Error& refusal, int& inserts_left) {
+  const auto block_token = [&](BlockPlace place) { return fmt::format("{}-{}.{}", token, place.record, place.block); };
+  if (count == 1) {
+    const BlockPlace place = job.blocks[first];
+    return split_rows(job, place, block_at(job, place), 0, block_token(place), refusal, inserts_left);
+  }
+  const std::span<const BlockPlace> blocks = std::span(job.blocks).subspan(first, count);
+  const std::string own_token = fmt::format("{}-b{}+{}", token, first, count);
+  std::vector<std::string_view> pieces;
+  const auto frames = frames_of(job, blocks, pieces);
+  Error own_refusal = refusal;
+  switch (send(job, pieces, own_token, &own_refusal, INT_MAX)) {
+    case Sent::kStored: return true;
+    case Sent::kStopped: return false;
+    case Sent::kRefused: break;
+  }
+  if (inserts_left > 0) {
+    inserts_left -= 2;
+    const std::size_t half = count / 2;
+    return split_blocks(job, first, half, token, own_refusal, inserts_left) &&
+           split_blocks(job, first + half, count - half, token, own_refusal, inserts_left);
+  }
+  for (const BlockPlace place : blocks) {
+    const telemetry::TableBlock block = block_at(job, place);
+    if (!set_aside(job, place, block, 0, fmt::format("{}.0+{}", block_token(place), block.rows), own_refusal)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+telemetry::TableBlock Writer::Impl::block_at(const Job& job, BlockPlace place) const {
+  const SealedRecord& record = job.segment->sealed.records[place.record];
+  telemetry::TableBlock block = record.record.blocks[place.block];
+  block.bytes = record.block_bytes[place.block];
+  return block;
 }
 
 // Sends these rows; when they are refused, each half of them; a single row that is refused is put aside. `block` holds
@@ -436,19 +521,13 @@ bool Writer::Impl::split_rows(const Job& job, BlockPlace place, const telemetry:
     const Error& why = front ? back.error() : front.error();
     log::error("block_not_split", {{"token", own_token}, {"error", why.message()}});
   }
-  set_aside(job, place, block, first, own_token, own_refusal);
-  return true;
+  return set_aside(job, place, block, first, own_token, own_refusal);
 }
 
-void Writer::Impl::set_aside(const Job& job, BlockPlace place, const telemetry::TableBlock& block, std::uint32_t first,
+// False when stopped before the rows were on disk.
+bool Writer::Impl::set_aside(const Job& job, BlockPlace place, const telemetry::TableBlock& block, std::uint32_t first,
                              const std::string& token, const Error& refusal) {
   log::error("store_refused_rows", {{"token", token}, {"rows", block.rows}, {"error", refusal.message()}});
-  registry
-      .counter("fettle_store_refused_rows_total", "Rows that the store refused for good.",
-               {{"table", std::string(name_of(job.table))}})
-      .add(block.rows);
-  charge(job, place, first, block.rows);
-
   // One line of JSON, then the rows as they were sent: what an operator needs to mend them and send them again.
   std::string content = fmt::format(R"({{"token":"{}","table":"{}","day":{},"rows":{},"reason":)", token,
                                     name_of(job.table), job.day, block.rows);
@@ -456,19 +535,33 @@ void Writer::Impl::set_aside(const Job& job, BlockPlace place, const telemetry::
   content += "}\n";
   const telemetry::NativeFrame frame(block, job.segment->sealed.ingest_id);
   for (std::string_view piece : frame.pieces()) content += piece;
+  bool is_kept = true;
   {
     MutexLock lock(mutex);
-    refused_rows += block.rows;
     if (refused_bytes + content.size() > options.refused_bytes_max) {
-      log::error("refused_rows_not_kept", {{"token", token}, {"bytes_max", options.refused_bytes_max}});
-      return;
+      is_kept = false;
+    } else {
+      refused_bytes += content.size();
     }
-    refused_bytes += content.size();
   }
-  // The name is the token, so that rows refused again after a crash replace themselves.
-  if (auto kept = write_file(disk, refused_folder / (token + ".refused"), content); !kept) {
-    log::error("refused_rows_not_kept", {{"token", token}, {"error", kept.error().message()}});
+  if (!is_kept) log::error("refused_rows_not_kept", {{"token", token}, {"bytes_max", options.refused_bytes_max}});
+  // The name is the token, so that rows refused again after a crash replace themselves. They are on disk before the
+  // segment is confirmed, however long the disk has no room.
+  while (is_kept) {
+    auto written = write_file(disk, refused_folder / (token + ".refused"), content);
+    if (written) written = disk.sync_folder(refused_folder);
+    if (written) break;
+    log::error("refused_rows_not_written", {{"token", token}, {"error", written.error().message()}});
+    if (!clock.wait_for(options.pause_max, stopping.get_token())) return false;
   }
+  registry
+      .counter("fettle_store_refused_rows_total", "Rows that the store refused for good.",
+               {{"table", std::string(name_of(job.table))}})
+      .add(block.rows);
+  charge(job, place, first, block.rows);
+  MutexLock lock(mutex);
+  refused_rows += block.rows;
+  return true;
 }
 
 // Moves the rows from stored to rejected in the books of whoever sent them.

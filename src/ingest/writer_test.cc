@@ -330,6 +330,116 @@ TEST_F(WriterTest, AStoreShortOfMemoryGetsTheSegmentBlockByBlock) {
   EXPECT_EQ(run.writer->refused_rows(), 0u);
 }
 
+TEST_F(WriterTest, AnInsertThatIsTooSlowTooOftenIsSentInParts) {
+  Run run(folder.path(), clock);
+  run.open();
+  for (const char* text : {"a", "b", "c"}) ASSERT_TRUE(run.append(spans({text})));
+  store.then(std::vector<Fault>(5, Fault::kTooSlow));
+  run.start(store);
+  run.finish();
+  EXPECT_THAT(store.texts(), ElementsAre("a", "b", "c"));
+  EXPECT_EQ(store.tokens_seen().size(), 8u);
+  EXPECT_EQ(store.questions(), 1);
+  EXPECT_EQ(run.writer->refused_rows(), 0u);
+}
+
+TEST_F(WriterTest, AnInsertThatLandedAfterItsTimeIsNotSentInParts) {
+  Run run(folder.path(), clock);
+  run.open();
+  for (const char* text : {"a", "b"}) ASSERT_TRUE(run.append(spans({text})));
+  store.then({Fault::kApplyThenFail});
+  store.then(std::vector<Fault>(5, Fault::kTooSlow));
+  run.start(store);
+  run.finish();
+  EXPECT_THAT(store.texts(), ElementsAre("a", "b"));
+  EXPECT_EQ(store.tokens_seen().size(), 6u);
+}
+
+TEST_F(WriterTest, AFaultOfTheStoreRefusesNoRowAndRaisesAnAlarm) {
+  Run run(folder.path(), clock);
+  run.open();
+  ASSERT_TRUE(run.append(spans({"a"})));
+  store.then(std::vector<Fault>(20, Fault::kFaulty));
+  run.start(store);
+  run.finish();
+  EXPECT_THAT(store.texts(), ElementsAre("a"));
+  EXPECT_EQ(run.writer->refused_rows(), 0u);
+  EXPECT_EQ(run.registry.counter("fettle_store_insert_faults_total", "").value(), 20);
+}
+
+TEST_F(WriterTest, OneBadRowAmongManyRecordsCostsFewInserts) {
+  store.refuse("bad");
+  Run run(folder.path(), clock);
+  run.open();
+  std::vector<std::future<Result<void>>> appended;
+  for (int i = 0; i < 1'500; ++i) appended.push_back(run.append_later(spans({i == 777 ? "bad" : std::to_string(i)})));
+  for (auto& each : appended) ASSERT_TRUE(each.get());
+  run.start(store);
+  run.finish();
+  EXPECT_EQ(store.texts().size(), 1'499u);
+  EXPECT_LT(store.tokens_seen().size(), 100u);
+  EXPECT_EQ(run.writer->refused_rows(), 1u);
+  EXPECT_TRUE(run.books().balanced());
+}
+
+TEST_F(WriterTest, ASplitOfManyRecordsStaysWithinWhatTheStoreRemembers) {
+  store.refuse("bad");
+  Run run(folder.path(), clock);
+  run.open();
+  std::vector<std::future<Result<void>>> appended;
+  for (int i = 0; i < 1'500; ++i) appended.push_back(run.append_later(spans({"bad", std::to_string(i)})));
+  for (auto& each : appended) ASSERT_TRUE(each.get());
+  run.start(store);
+  run.finish();
+  EXPECT_LT(store.tokens_seen().size(), 480u);
+  EXPECT_EQ(run.writer->refused_rows() + store.texts().size(), 3'000u);
+  EXPECT_EQ(run.books().rejected.at("refused_by_store"), run.writer->refused_rows());
+  EXPECT_TRUE(run.books().balanced());
+}
+
+TEST_F(WriterTest, ASplitBeginsOnlyOnceItIsNoted) {
+  store.refuse("bad");
+  Run run(folder.path(), clock);
+  run.open();
+  ASSERT_TRUE(run.append(spans({"bad", "good"})));
+  run.disk.fail_sync(".splitting");
+  std::atomic<bool> was_noted = true;
+  store.before_insert([&](const std::string& token) {
+    const bool is_part = token.contains(".0.");
+    if (is_part && run.disk.syncs(".splitting") < 2) was_noted = false;
+  });
+  run.start(store);
+  run.finish();
+  EXPECT_TRUE(was_noted);
+  EXPECT_GE(run.disk.syncs(".splitting"), 2);
+  EXPECT_THAT(store.texts(), ElementsAre("good"));
+}
+
+TEST_F(WriterTest, RefusedRowsWaitForRoomOnTheDiskAndAreThereBeforeTheSegmentGoes) {
+  store.refuse("bad");
+  Run run(folder.path(), clock);
+  run.open();
+  ASSERT_TRUE(run.append(spans({"bad", "good"})));
+  // Not before: sealing the segment gives back the space that was reserved for it.
+  store.before_insert([&, is_first = true](const std::string&) mutable {
+    if (std::exchange(is_first, false)) run.disk.set_space(0);
+  });
+  run.start(store);
+  while (run.disk.full_answers() < 3 && run.spool->status().segments != 0) std::this_thread::yield();
+  EXPECT_EQ(run.spool->status().segments, 1u);
+  const int synced_before = run.disk.folder_syncs("refused");
+  run.disk.set_space(1 << 20);
+  run.finish();
+  EXPECT_GT(run.disk.folder_syncs("refused"), synced_before);
+  int kept = 0;
+  for (const auto& entry : fs::directory_iterator(folder.path() / "refused")) {
+    ++kept;
+    EXPECT_GT(entry.file_size(), 0u);
+  }
+  EXPECT_EQ(kept, 1);
+  EXPECT_EQ(run.writer->refused_rows(), 1u);
+}
+
 TEST_F(WriterTest, StopLeavesToTheNextStartWhatDoesNotMakeTheDeadline) {
   store.set_down(true);
   {

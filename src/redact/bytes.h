@@ -71,6 +71,23 @@ inline std::size_t percent_before(std::string_view text, std::size_t end, std::s
   return kNone;
 }
 
+// The length of &quot; or its like at `at`, or 0; and where one that ends at `end` begins, or kNone.
+constexpr std::string_view kQuoteEntities[] = {"&quot;", "&#34;", "&apos;", "&#39;"};
+inline std::size_t quote_entity_at(std::string_view text, std::size_t at) {
+  if (at >= text.size() || text[at] != '&') return 0;
+  for (const std::string_view entity : kQuoteEntities) {
+    if (text.substr(at).starts_with(entity)) return entity.size();
+  }
+  return 0;
+}
+inline std::size_t quote_entity_before(std::string_view text, std::size_t end) {
+  if (end == 0 || text[end - 1] != ';') return kNone;
+  for (const std::string_view entity : kQuoteEntities) {
+    if (text.substr(0, end).ends_with(entity)) return end - entity.size();
+  }
+  return kNone;
+}
+
 // True when the byte before `at` is the last of a backslash escape: \n, \t, \u0026.
 inline bool after_backslash_escape(std::string_view text, std::size_t at) {
   if (at >= 2 && text[at - 2] == '\\' && std::string_view("nrtbfv").find(text[at - 1]) != kNone) return true;

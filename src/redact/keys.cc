@@ -134,6 +134,17 @@ bool has_known_tail(std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+// "pw", "db_pw" and "dbPw", but no word that happens to end so.
+bool is_pw(std::string_view key) {
+  if (!ends_caseless(key, "pw")) return false;
+  if (key.size() == 2 || !is_alnum(key[key.size() - 3])) return true;
+  return key[key.size() - 2] == 'P' && is_lower(key[key.size() - 3]);
+}
+
+}  // namespace
+
 std::optional<KeyMeaning> key_meaning(std::string_view key) {
   // "password2" and "password[]" are passwords; "cvc2" is a cvc.
   while (!key.empty() && !is_alnum(key.back())) key.remove_suffix(1);
@@ -143,6 +154,7 @@ std::optional<KeyMeaning> key_meaning(std::string_view key) {
     key.remove_suffix(1);
     if (ends_caseless(key, "token") && !is_list_of_tokens(key.substr(0, key.size() - 5))) return std::nullopt;
   }
+  if (is_pw(key)) return KeyMeaning{kPassword, true};
   if (!has_known_tail(key)) return std::nullopt;
 
   if (key.size() > kKeyBytesLooked) key.remove_prefix(key.size() - kKeyBytesLooked);

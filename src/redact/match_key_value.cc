@@ -2,6 +2,7 @@
 // also percent-encoded and at any depth of JSON in JSON.
 #include <algorithm>
 #include <optional>
+#include <string>
 
 #include "redact/bytes.h"
 #include "redact/keys.h"
@@ -18,14 +19,36 @@ constexpr std::size_t kSignatureBytesMin = 16;
 constexpr std::size_t kCodeBytesMin = 8;
 constexpr std::size_t kLoneCodeBytesMin = 20;
 constexpr std::size_t kTokenDigitsMin = 7;
+constexpr std::size_t kNestedDigitsMin = 3;  // "minLength": 8
 
 struct Key {
   std::size_t begin = 0;
   std::size_t end = 0;
+  bool escaped = false;    // letters of it are written as \u0077
   bool two_words = false;  // of a sentence: what follows is a secret only if it looks so
 };
 
 bool key_byte(char c) { return is_alnum(c) || c == '_' || c == '-' || c == '.' || c == '$' || is_high(c); }
+
+// True when a letter or sign of a key, written as an escape, ends at `at`.
+bool after_escaped_key_byte(std::string_view text, std::size_t at) {
+  if (at < 6 || text.substr(at - 6, 4) != "\\u00" || !is_hex(text[at - 2]) || !is_hex(text[at - 1])) return false;
+  const char c = static_cast<char>(hex_value(text[at - 2]) * 16 + hex_value(text[at - 1]));
+  return is_alnum(c) || c == '_' || c == '-';
+}
+
+std::string without_escapes(std::string_view key) {
+  std::string plain;
+  for (std::size_t i = 0; i < key.size(); ++i) {
+    if (after_escaped_key_byte(key, i + 6 <= key.size() ? i + 6 : 0)) {
+      plain += static_cast<char>(hex_value(key[i + 4]) * 16 + hex_value(key[i + 5]));
+      i += 5;
+    } else {
+      plain += key[i];
+    }
+  }
+  return plain;
+}
 
 // The key that ends before `sign`, past blanks and what closes it.
 Key key_before(const Text& source, std::size_t sign) {
@@ -38,12 +61,20 @@ Key key_before(const Text& source, std::size_t sign) {
       --end;
     } else if (const std::size_t escape = percent_before(text, end, "\"']\\"); escape != kNone) {
       end = escape;
+    } else if (const std::size_t entity = quote_entity_before(text, end); entity != kNone) {
+      end = entity;
     } else {
       break;
     }
   }
   std::size_t begin = end;
+  bool escaped = false;
   while (begin > 0 && end - begin < kKeyBytesMax && key_byte(text[begin - 1])) {
+    if (after_escaped_key_byte(text, begin)) {
+      begin -= 6;
+      escaped = true;
+      continue;
+    }
     if (after_percent_escape(text, begin) || after_backslash_escape(text, begin)) break;
     --begin;
   }
@@ -61,7 +92,7 @@ Key key_before(const Text& source, std::size_t sign) {
   }
   // "[redacted:password]: …" is a mask, not a key.
   if (source.masked(begin, end)) return {};
-  return {begin, end, two_words};
+  return {begin, end, escaped, two_words};
 }
 
 bool is_query_key(std::string_view text, std::size_t begin) {
@@ -211,21 +242,28 @@ Value bare_value(const Text& source, std::size_t begin, std::size_t escape_lengt
   return {begin, i, false};
 }
 
+// The list of ["Bearer …"], as header attributes are.
+bool opens_list_of_texts(std::string_view text, std::size_t at) {
+  return text[at] == '[' && at + 1 < text.size() && (is_quote(text[at + 1]) || text[at + 1] == '\\');
+}
+
 Value value_after(const Text& source, std::size_t at, std::size_t escape_length, const KeyMeaning& meaning) {
   const std::string_view text = source.bytes;
   for (std::size_t n = 0; n < kGapMax && at < text.size() && is_blank(text[at]); ++n) ++at;
   if (escape_length != 0) {
     while (percent_at(text, at, " ") == escape_length) at += escape_length;
   }
-  // Lists, as header attributes are: ["Bearer …"].
-  const bool list = at + 1 < text.size() && text[at] == '[' && source.mask_end(at) == 0 &&
-                    (is_quote(text[at + 1]) || text[at + 1] == '\\');
+  const bool list = at < text.size() && opens_list_of_texts(text, at) && source.mask_end(at) == 0;
   if (list) ++at;
   const std::size_t backslashes = run_end(text, at, [](char c) { return c == '\\'; }) - at;
   if (at + backslashes < text.size() && is_quote(text[at + backslashes])) {
     Value value = quoted_value(source, at + backslashes + 1, text[at + backslashes], backslashes);
     value.list = list;
     return value;
+  }
+  if (const std::size_t entity = quote_entity_at(text, at)) {
+    const std::size_t begin = at + entity;
+    return {begin, std::min(text.find(text.substr(at, entity), begin), text.size()), true};
   }
   if (escape_length != 0) {
     std::size_t quote = at;
@@ -300,6 +338,101 @@ bool scheme_and_masks(const Text& source, Value value) {
   return only_masks(source, {credential, value.end, value.quoted});
 }
 
+// Whether an object or a list with values begins at `at`, and not [Object], {{template}} or a format's {0}.
+bool opens_nested(std::string_view text, std::size_t at) {
+  const std::size_t first = run_end(text, at + 1, is_space);
+  if (first >= text.size()) return false;
+  const char c = text[first];
+  if (is_quote(c) || c == '\\') return true;
+  if (text[at] == '[') {
+    if (c == '{' || c == '[') return true;
+    const std::size_t end = run_end(text, first, is_digit);
+    return end > first && end < text.size() && (text[end] == ',' || text[end] == ']' || is_space(text[end]));
+  }
+  const std::size_t colon = run_end(text, run_end(text, first, key_byte), is_blank);
+  return key_byte(c) && colon < text.size() && text[colon] == ':';
+}
+
+// Words that say what stands in a secret's place: in schemas, and where a printer did not look inside.
+bool is_nested_word(std::string_view value) {
+  constexpr std::string_view kWords[] = {"string", "number", "integer", "boolean",
+                                         "object", "array",  "Object",  "Array"};
+  return std::ranges::find(kWords, value) != std::end(kWords);
+}
+
+bool is_secret_inside(std::string_view value, const KeyMeaning& meaning) {
+  if (is_placeholder(value) || is_nested_word(value)) return false;
+  if (meaning.digits) return is_bank_account_text(value);
+  if (std::ranges::all_of(value, is_digit) && value.size() < (meaning.weak ? kTokenDigitsMin : kNestedDigitsMin))
+    return false;
+  return !meaning.weak || looks_random(value) || !std::ranges::all_of(value, is_letter);
+}
+
+// Masks all values in the object or list that begins at `at`, which stands under a secret key, and returns where it
+// ends; of one that was cut off, the end of the text. With `quoted_only`, words without quotes stay: they may be code.
+std::size_t mask_nested(const Text& source, std::size_t at, const KeyMeaning& meaning, bool quoted_only,
+                        std::vector<MaskSpan>& spans) {
+  const std::string_view text = source.bytes;
+  const auto is_key = [&](std::size_t end) {
+    const std::size_t sign = run_end(text, end, is_space);
+    return sign < text.size() && (text[sign] == ':' || text[sign] == '=');
+  };
+  const auto mask = [&](Value value) {
+    const std::string_view found = text.substr(value.begin, value.end - value.begin);
+    if (found.empty() || only_masks(source, value) || !is_secret_inside(found, meaning)) return;
+    add(spans, value.begin, value.end, meaning.rule);
+  };
+  std::size_t depth = 0;
+  while (at < text.size() && text[at] != '\0') {
+    if (const std::size_t end = source.mask_end(at)) {
+      at = end;
+      continue;
+    }
+    const char c = text[at];
+    if (c == '{' || c == '[') {
+      ++depth;
+      ++at;
+      continue;
+    }
+    if (c == '}' || c == ']') {
+      ++at;
+      if (--depth == 0) return at;
+      continue;
+    }
+    const std::size_t backslashes = run_end(text, at, [](char b) { return b == '\\'; }) - at;
+    if (at + backslashes < text.size() && is_quote(text[at + backslashes])) {
+      const Value value = quoted_value(source, at + backslashes + 1, text[at + backslashes], backslashes);
+      const std::size_t closing = run_end(text, value.end, [](char b) { return b == '\\'; }) - value.end;
+      const std::size_t end = std::min(value.end + closing + 1, text.size());
+      if (!is_key(end)) mask(value);
+      // The string around all of this has ended: the rest was cut off.
+      if (closing < backslashes) return value.end;
+      at = end;
+      continue;
+    }
+    const std::size_t end = run_end(text, at, [](char b) {
+      return !is_space(b) && !is_quote(b) && std::string_view(",:=;{}[]\\").find(b) == kNone && b != '\0';
+    });
+    if (end > at && !is_key(end) && (!quoted_only || std::ranges::all_of(text.substr(at, end - at), is_digit))) {
+      mask({at, end, false});
+    }
+    at = std::max(end, at + 1);
+  }
+  return at;
+}
+
+// Of "name":"DB_PASSWORD","value":"…", where the comma stands at `comma`: what follows the colon, or 0.
+std::size_t paired_value(std::string_view text, std::size_t comma) {
+  std::size_t at = run_end(text, comma + 1, is_space);
+  const std::size_t quote = run_end(text, at, [](char c) { return c == '\\'; });
+  if (quote >= text.size() || !is_quote(text[quote])) return 0;
+  const std::string_view closing = text.substr(at, quote + 1 - at);
+  at = quote + 1;
+  if (!starts_caseless(text.substr(at), "value") || !text.substr(at + 5).starts_with(closing)) return 0;
+  at = run_end(text, at + 5 + closing.size(), is_space);
+  return at < text.size() && text[at] == ':' ? at + 1 : 0;
+}
+
 // What may give the key before it a value.
 struct Sign {
   std::size_t length = 0;         // 0: not a sign
@@ -307,6 +440,7 @@ struct Sign {
   bool prose = false;             // ": " as in a sentence
   bool flag = false;              // the blank behind --password
   bool element = false;           // the end of <password> or </password>
+  bool object = false;            // the brace of password { value: "x" }
   bool pair = false;              // the comma in "cookie", "a=b", as Node lists raw headers
 };
 
@@ -315,6 +449,9 @@ Sign sign_at(std::string_view text, std::size_t i) {
   switch (text[i]) {
     case '=': return {.length = next == '>' || next == '=' ? std::size_t{2} : std::size_t{1}};
     case ':': return {.length = next == '=' ? std::size_t{2} : std::size_t{1}, .prose = is_blank(next)};
+    case '{':
+      return {.length = key_byte(text[i - 1]) || is_blank(text[i - 1]) ? std::size_t{1} : std::size_t{0},
+              .object = true};
     case ',': return {.length = is_quote(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .pair = true};
     case ' ': return {.length = key_byte(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .flag = true};
     case '>': return {.length = key_byte(text[i - 1]) ? std::size_t{1} : std::size_t{0}, .element = true};
@@ -389,12 +526,15 @@ bool is_secret_value(std::string_view name, const KeyMeaning& meaning, Sign sign
 void match_key_value(const Text& source, std::vector<MaskSpan>& spans) {
   const std::string_view text = source.bytes;
   OAuthContext oauth(text);
+  std::size_t nested_end = 0;  // of the last object or list under a secret key
+  std::string plain;
   for (std::size_t i = 1; i < text.size(); ++i) {
     const Sign sign = sign_at(text, i);
     if (sign.length == 0) continue;
     const Key key = key_before(source, i);
     if (key.begin == key.end) continue;
-    const std::string_view name = text.substr(key.begin, key.end - key.begin);
+    std::string_view name = text.substr(key.begin, key.end - key.begin);
+    if (key.escaped) name = plain = without_escapes(name);
     if (sign.flag && !name.starts_with("--")) continue;
     // scheme://token:password@host is user and password.
     if (text[i] == ':' && key.begin >= 3 && text.substr(key.begin - 3, 3) == "://" && !sign.prose) continue;
@@ -404,18 +544,35 @@ void match_key_value(const Text& source, std::vector<MaskSpan>& spans) {
     if (!meaning) continue;
     meaning->weak |= key.two_words;
 
-    if (sign.pair && !meaning->header) continue;
-    Value value = sign.element ? element_value(text, key.begin, i + sign.length, sign.escape_length)
-                               : value_after(source, i + sign.length, sign.escape_length, *meaning);
+    if (sign.object) {
+      // In a sentence or in code a word stands before the brace just so.
+      const std::size_t gap = run_end(text, key.end, is_blank);
+      if (gap == i && i >= nested_end && opens_nested(text, i))
+        nested_end = mask_nested(source, i, *meaning, true, spans);
+      continue;
+    }
+    // Found before the value is: one without quotes would reach to the end of the text for each brace of it.
+    const std::size_t open = run_end(text, i + sign.length, is_blank);
+    if (!sign.pair && !sign.element && open < text.size() &&
+        (text[open] == '{' || (text[open] == '[' && source.mask_end(open) == 0 && !opens_list_of_texts(text, open)))) {
+      if (open >= nested_end && opens_nested(text, open)) {
+        nested_end = mask_nested(source, open, *meaning, false, spans);
+      }
+      continue;
+    }
+    const std::size_t paired = sign.pair ? paired_value(text, i) : 0;
+    if (sign.pair && paired == 0 && !meaning->header) continue;
+    Value value = paired != 0    ? value_after(source, paired, 0, *meaning)
+                  : sign.element ? element_value(text, key.begin, i + sign.length, sign.escape_length)
+                                 : value_after(source, i + sign.length, sign.escape_length, *meaning);
     // In a list of names ("cookie","accept") the next is another name.
-    if (sign.pair &&
+    if (sign.pair && paired == 0 &&
         (!value.quoted || text.substr(value.begin, value.end - value.begin).find_first_of("= ") == kNone)) {
       continue;
     }
     for (; value.begin < value.end; value = value.list ? next_in_list(source, value) : Value{}) {
       const std::string_view found = text.substr(value.begin, value.end - value.begin);
       if (only_masks(source, value) || (meaning->header && scheme_and_masks(source, value))) continue;
-      // An object or list: its own keys are looked at on their own.
       if (!value.quoted && (found[0] == '{' || (found[0] == '[' && source.mask_end(value.begin) == 0))) continue;
       if (!is_secret_value(name, *meaning, sign, value.quoted, found, oauth)) continue;
       add(spans, value.begin, value.end, meaning->rule);

@@ -79,8 +79,21 @@ bool is_domain_at(std::string_view text) {
   return !top.empty() && !is_file_ending(top);
 }
 
+// "jane doe"@example.com
+void match_quoted_local_part(std::string_view text, AtSign at, std::vector<MaskSpan>& spans) {
+  std::size_t end = at.begin - 1;
+  if (end > 0 && text[end - 1] == '\\') --end;
+  const std::size_t floor = end - std::min(end, kLocalPartBytesMax);
+  const std::size_t open = text.substr(floor, end - floor).rfind('"');
+  if (open == kNone) return;
+  const std::size_t begin = floor + open + 1;
+  if (begin + 1 >= end || !is_alnum(text[begin]) || text.substr(begin + 1, end - begin - 1) == "***") return;
+  spans.push_back({begin + 1, end, kEmail, mask_of(kEmail)});
+}
+
 void match_email(std::string_view text, AtSign at, std::vector<MaskSpan>& spans) {
   if (!is_domain_at(text.substr(at.end))) return;
+  if (at.begin > 0 && text[at.begin - 1] == '"') return match_quoted_local_part(text, at, spans);
   std::size_t begin = at.begin;
   while (begin > 0 && at.begin - begin < kLocalPartBytesMax) {
     if (after_percent_escape(text, begin)) {
@@ -142,7 +155,11 @@ std::size_t scheme_end_at(std::string_view text, std::size_t at) {
 std::size_t at_sign_length(std::string_view text, std::size_t at) {
   if (text[at] == '@') return 1;
   if (text[at] == '%') return percent_at(text, at, "@");
-  return text.substr(at).starts_with("\\u0040") ? 6 : 0;
+  constexpr std::string_view kForms[] = {"\\u0040", "&#64;", "&#x40;", "&#X40;", "&commat;", "\xEF\xBC\xA0"};
+  for (const std::string_view form : kForms) {
+    if (text.substr(at).starts_with(form)) return form.size();
+  }
+  return 0;
 }
 
 }  // namespace
@@ -155,7 +172,7 @@ void match_at(const Text& source, std::vector<MaskSpan>& spans) {
     std::size_t step = 1;
     if (is_space(c) || is_quote(c) || c == '<' || c == '>' || c == '\0') {
       authority = kNone;
-    } else if (c == ':' || c == '%' || c == '@' || c == '\\') {
+    } else if (c == ':' || c == '%' || c == '@' || c == '\\' || c == '&' || c == '\xEF') {
       if (const std::size_t scheme = c == ':' || c == '%' ? scheme_end_at(text, i) : 0) {
         step = scheme;
         authority = i + step;
@@ -171,6 +188,21 @@ void match_at(const Text& source, std::vector<MaskSpan>& spans) {
   }
 }
 
+namespace {
+
+// Columns of numbers, paths, versions and names are made of such groups too: between these a card stands alone.
+bool in_longer_row(std::string_view text, std::size_t begin, std::size_t end) {
+  const char separator = text[begin + 4];
+  if (!std::string_view("._/\t\n").contains(separator)) return false;
+  const bool before = begin > 0 && text[begin - 1] == separator;
+  const bool after = end < text.size() && text[end] == separator;
+  if (separator == '/') return before || after;
+  return (before && begin > 1 && is_digit(text[begin - 2])) ||
+         (after && end + 1 < text.size() && is_digit(text[end + 1]));
+}
+
+}  // namespace
+
 void match_card(std::string_view text, std::vector<MaskSpan>& spans) {
   for (std::size_t at = 0; at < text.size(); ++at) {
     if (!is_digit(text[at])) continue;
@@ -185,7 +217,7 @@ void match_card(std::string_view text, std::vector<MaskSpan>& spans) {
     const bool continues =
         end < text.size() &&
         (is_alnum(text[end]) || (text[end] == '.' && end + 1 < text.size() && is_digit(text[end + 1])));
-    if (length != 0 && !fraction && !phone && !continues) {
+    if (length != 0 && !in_longer_row(text, at, end) && !fraction && !phone && !continues) {
       add(spans, at, end, kPaymentCard);
       run = end;
     }

@@ -1,14 +1,18 @@
 // Credentials that are known by their format.
 #include <algorithm>
+#include <string>
 
 #include "redact/bytes.h"
 #include "redact/keys.h"
 #include "redact/matchers.h"
+#include "redact/numbers.h"
 
 namespace fettle::redact {
 namespace {
 
 constexpr std::size_t kStatementBytesMax = 512;
+constexpr std::size_t kCommandBytesMax = 300;  // from mysql to its flag
+constexpr std::size_t kHeaderBytesMax = 256;
 
 bool token_byte(char c) { return in_alphabet(Alphabet::kWord, c); }
 
@@ -29,6 +33,55 @@ std::size_t after_scheme(std::string_view text, std::size_t at) {
   return at;
 }
 
+// The six bits of a character of base64, or -1.
+int sextet(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (is_digit(c)) return c - '0' + 52;
+  if (c == '+' || c == '-') return 62;
+  return c == '/' || c == '_' ? 63 : -1;
+}
+
+std::string from_base64(std::string_view text) {
+  std::string bytes;
+  unsigned bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const int value = sextet(c);
+    if (value < 0) break;
+    bits = bits << 6 | static_cast<unsigned>(value);
+    if ((count += 6) < 8) continue;
+    count -= 8;
+    bytes += static_cast<char>(bits >> count & 0xFFU);
+  }
+  return bytes;
+}
+
+// Private keys that are no PEM text: PuTTY's, and PEM in base64 as clusters keep it.
+void match_wrapped_private_key(std::string_view text, std::vector<MaskSpan>& spans) {
+  constexpr std::string_view kPutty = "Private-Lines:";
+  constexpr std::string_view kPemHead = "LS0tLS1CRUdJTi";  // -----BEGIN
+  constexpr std::string_view kNextField = "Private";       // -MAC:
+  constexpr std::size_t kHeadBytes = 64;
+  const auto base64 = [](char c) { return sextet(c) >= 0 || c == '='; };
+  for (std::size_t at = text.find(kPutty); at != kNone; at = text.find(kPutty, at + 1)) {
+    std::size_t begin = run_end(text, at + kPutty.size(), [](char c) { return is_blank(c) || is_digit(c); });
+    for (const std::string_view line_end : {"\r", "\n", "\\r", "\\n"}) {
+      if (text.substr(begin).starts_with(line_end)) begin += line_end.size();
+    }
+    std::size_t end = run_end(
+        text, begin, [](char c) { return is_alnum(c) || is_space(c) || std::string_view("+/=\\").find(c) != kNone; });
+    if (text.substr(begin, end - begin).ends_with(kNextField)) end -= kNextField.size();
+    add(spans, begin, end, kPrivateKey);
+  }
+  for (std::size_t at = text.find(kPemHead); at != kNone; at = text.find(kPemHead, at + 1)) {
+    const std::size_t end = run_end(text, at, base64);
+    if (from_base64(text.substr(at, std::min(end - at, kHeadBytes))).contains("PRIVATE"))
+      add(spans, at, end, kPrivateKey);
+    at = end - 1;
+  }
+}
+
 // "user:password" in base64, which tells it from "basic plan" and "Basic authentication".
 bool is_basic_credential(std::string_view text) {
   if (text.size() < 4) return false;
@@ -36,19 +89,8 @@ bool is_basic_credential(std::string_view text) {
   int count = 0;
   bool colon = false;
   for (const char c : text) {
-    int value = 0;
-    if (c >= 'A' && c <= 'Z')
-      value = c - 'A';
-    else if (c >= 'a' && c <= 'z')
-      value = c - 'a' + 26;
-    else if (is_digit(c))
-      value = c - '0' + 52;
-    else if (c == '+' || c == '-')
-      value = 62;
-    else if (c == '/' || c == '_')
-      value = 63;
-    else
-      break;
+    const int value = sextet(c);
+    if (value < 0) break;
     bits = bits << 6 | static_cast<unsigned>(value);
     count += 6;
     if (count >= 8) {
@@ -174,6 +216,7 @@ void match_private_key(std::string_view text, std::vector<MaskSpan>& spans) {
   constexpr std::string_view kBegin = "-----BEGIN";
   constexpr std::string_view kEnd = "-----END";
   constexpr std::size_t kLabelBytesMax = 80;
+  match_wrapped_private_key(text, spans);
   std::size_t footer = text.find(kEnd);
   for (std::size_t at = text.find(kBegin); at != kNone;) {
     // Searched for again only once it is passed: many beginnings without an end cost one search.
@@ -267,6 +310,69 @@ void match_curl(const Text& source, std::vector<MaskSpan>& spans) {
       if (is_placeholder(text.substr(colon + 1, end - colon - 1))) continue;
       add(spans, colon + 1, end, kBasicAuth);
     }
+  }
+}
+
+// The password is joined to its flag; a blank behind it means to ask for one.
+void match_mysql(const Text& source, std::vector<MaskSpan>& spans) {
+  const std::string_view text = source.bytes;
+  constexpr std::string_view kFlag = " -p";
+  for (std::size_t at = text.find(kFlag); at != kNone; at = text.find(kFlag, at + 1)) {
+    const std::size_t floor = at - std::min<std::size_t>(at, kCommandBytesMax);
+    std::string_view before = text.substr(floor, at - floor);
+    // Of this command, not of the one before.
+    before = before.substr(before.find_last_of("\n;|&") + 1);
+    if (!before.contains("mysql") && !before.contains("mariadb")) continue;
+    std::size_t begin = at + kFlag.size();
+    if (begin >= text.size()) continue;
+    std::size_t end = 0;
+    if (is_quote(text[begin])) {
+      const char quote = text[begin++];
+      end = std::min(text.find(quote, begin), text.size());
+    } else {
+      end = run_end(text, begin, [](char c) { return !is_space(c) && !is_quote(c) && c != '\\' && c != '\0'; });
+    }
+    const std::string_view value = text.substr(begin, end - begin);
+    // docker run … mysql -p3306:3306
+    const bool is_port = value.find_first_not_of("0123456789:./") == kNone;
+    if (value.empty() || is_port || source.masked(begin, end) || is_placeholder(value)) continue;
+    add(spans, begin, end, kPassword);
+  }
+}
+
+// Content-Disposition: form-data; name="password", an empty line, and the value up to the end of its line.
+void match_form(const Text& source, std::vector<MaskSpan>& spans) {
+  const std::string_view text = source.bytes;
+  constexpr std::string_view kHead = "form-data;";
+  // As they are, and escaped in a string.
+  struct LineEnd {
+    std::string_view empty_line;
+    std::string_view line;
+  };
+  constexpr LineEnd kLineEnds[] = {{"\r\n\r\n", "\r\n"}, {"\n\n", "\n"}, {"\\r\\n\\r\\n", "\\r\\n"}, {"\\n\\n", "\\n"}};
+  for (std::size_t at = find_caseless(text, kHead, 0); at != kNone; at = find_caseless(text, kHead, at + 1)) {
+    const std::size_t name_at = text.substr(0, at + kHeaderBytesMax).find("name=", at);
+    if (name_at == kNone) continue;
+    const std::size_t name = run_end(text, name_at + 5, [](char c) { return c == '\\' || is_quote(c); });
+    const std::size_t name_end =
+        run_end(text, name, [](char c) { return !is_quote(c) && c != '\\' && !is_space(c) && c != ';'; });
+    const auto meaning = key_meaning(text.substr(name, name_end - name));
+    if (!meaning) continue;
+    const std::string_view headers = text.substr(0, name_end + kHeaderBytesMax);
+    std::size_t begin = kNone;
+    std::string_view line;
+    for (const LineEnd& form : kLineEnds) {
+      const std::size_t empty_line = headers.find(form.empty_line, name_end);
+      if (empty_line == kNone || empty_line >= begin) continue;
+      begin = empty_line + form.empty_line.size();
+      line = form.line;
+    }
+    if (begin == kNone) continue;
+    const std::size_t end = std::min(text.find(line, begin), text.size());
+    const std::string_view value = text.substr(begin, end - begin);
+    if (value.empty() || source.masked(begin, end) || is_placeholder(value)) continue;
+    if (meaning->digits && !is_bank_account_text(value)) continue;
+    add(spans, begin, end, meaning->rule);
   }
 }
 

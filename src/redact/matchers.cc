@@ -36,6 +36,8 @@ void match(std::uint16_t detector, const Text& text, std::vector<MaskSpan>& span
     case kDetectIban: return match_iban(text.bytes, spans);
     case kDetectStatement: return match_statement(text, spans);
     case kDetectCurl: return match_curl(text, spans);
+    case kDetectMysql: return match_mysql(text, spans);
+    case kDetectForm: return match_form(text, spans);
     case kDetectDiscord: return match_discord(text.bytes, spans);
     default: return match_token_format(token_formats()[detector - kFirstTokenFormat], text.bytes, spans);
   }

@@ -50,6 +50,8 @@ void match_bearer(std::string_view text, std::vector<MaskSpan>& spans);
 void match_basic(std::string_view text, std::vector<MaskSpan>& spans);
 void match_statement(const Text& text, std::vector<MaskSpan>& spans);  // IDENTIFIED BY '…', PASSWORD '…'
 void match_curl(const Text& text, std::vector<MaskSpan>& spans);       // curl -u user:password
+void match_mysql(const Text& text, std::vector<MaskSpan>& spans);      // mysql -ppassword
+void match_form(const Text& text, std::vector<MaskSpan>& spans);       // parts of multipart/form-data
 void match_at(const Text& text, std::vector<MaskSpan>& spans);         // e-mail addresses, passwords in URLs
 void match_card(std::string_view text, std::vector<MaskSpan>& spans);
 void match_iban(std::string_view text, std::vector<MaskSpan>& spans);

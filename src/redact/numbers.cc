@@ -72,9 +72,15 @@ bool luhn(std::string_view digits) {
   return sum % 10 == 0;
 }
 
-std::string_view separator_at(std::string_view text) {
-  if (text.starts_with("%20")) return text.substr(0, 3);
-  if (!text.empty() && (text[0] == ' ' || text[0] == '-' || text[0] == '+')) return text.substr(0, 1);
+// What stands between groups: one of `single`, or %20, a no-break or thin blank, a dash.
+std::string_view separator_at(std::string_view text, std::string_view single) {
+  if (text.empty()) return {};
+  if (single.contains(text[0])) return text.substr(0, 1);
+  constexpr std::string_view kLong[] = {"%20",          "\xC2\xA0",     "\xE2\x80\x89",
+                                        "\xE2\x80\xAF", "\xE2\x80\x91", "\xE2\x80\x93"};
+  for (const std::string_view separator : kLong) {
+    if (text.starts_with(separator)) return separator;
+  }
   return {};
 }
 
@@ -109,7 +115,7 @@ std::size_t card_length(std::string_view text) {
   const std::size_t run = digits_at(text);
   if (run >= kCardDigitsMin) return run <= kCardDigitsMax && is_card_digits(text.substr(0, run)) ? run : 0;
   if (run != 4) return 0;
-  const std::string_view separator = separator_at(text.substr(4));
+  const std::string_view separator = separator_at(text.substr(4), " -+._/\t\n");
   if (separator.empty()) return 0;
 
   std::array<char, kCardDigitsMax> digits{};
@@ -153,7 +159,7 @@ std::size_t iban_length(std::string_view text) {
   std::array<char, 34> letters{};
   std::size_t count = 0;
   std::size_t at = 0;
-  const std::string_view separator = separator_at(text.substr(4));
+  const std::string_view separator = separator_at(text.substr(4), " -+");
   while (count < country->length) {
     if (at >= text.size()) return 0;
     if (!separator.empty() && count > 0 && count % 4 == 0) {

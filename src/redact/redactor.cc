@@ -11,6 +11,8 @@
 #include <cstring>
 #include <deque>
 #include <set>
+#include <stdexcept>
+#include <utility>
 
 #include "redact/keys.h"
 #include "redact/matchers.h"
@@ -32,6 +34,11 @@ constexpr std::size_t kRuleNameBytesMax = 64;
 constexpr int kAtomBytesMin = 3;
 constexpr std::int64_t kPatternMemoryMax = 1 << 20;
 constexpr int kGroupsMax = 10;
+// How large masks may make a string: the built-in ones at most fivefold ("pwd=x"), a configured rule that replaces each
+// letter by a paragraph without bound.
+constexpr std::size_t kGrowthMax = 8;
+constexpr std::size_t kGrowthBytesFree = 4096;
+std::size_t rewritten_bytes_max(std::size_t bytes) { return bytes * kGrowthMax + kGrowthBytesFree; }
 // The first byte a text may not begin behind: strings are separated by zero bytes, which no prefilter can match.
 constexpr char kSeparator = '\0';
 constexpr std::string_view kMaskOpen = "[redacted:";
@@ -66,6 +73,65 @@ std::string prefilter_of(const TokenFormat& format) {
   constexpr std::string_view kBoundary = "(?:[^A-Za-z0-9]|%[0-9A-Fa-f]{2}|\\\\[nrtbfv]|\\\\u[0-9A-Fa-f]{4})";
   return fmt::format("{}{}{}{{{}}}", format.boundary ? kBoundary : "", as_literal(format.prefix),
                      alphabet_class(format.alphabet), std::min<int>(format.length_min, kRepeatMax));
+}
+
+// Expressions that are searched for at once, and the detector that a hit of each asks for.
+class Automaton {
+ public:
+  Automaton() = default;
+  Automaton(Automaton&& other) noexcept
+      : expressions_(std::move(other.expressions_)),
+        flags_(std::move(other.flags_)),
+        detectors_(std::move(other.detectors_)),
+        database_(std::exchange(other.database_, nullptr)) {}
+  Automaton& operator=(Automaton&&) = delete;
+  ~Automaton() { hs_free_database(database_); }
+
+  void add(std::string expression, std::uint16_t detector, bool caseless) {
+    expressions_.push_back(std::move(expression));
+    flags_.push_back(caseless ? HS_FLAG_CASELESS : 0);
+    detectors_.push_back(detector);
+  }
+  Result<void> compile() {
+    std::vector<const char*> pointers;
+    std::vector<unsigned> ids;
+    for (const std::string& expression : expressions_) {
+      ids.push_back(static_cast<unsigned>(pointers.size()));
+      pointers.push_back(expression.c_str());
+    }
+    hs_compile_error_t* error = nullptr;
+    if (hs_compile_multi(pointers.data(), flags_.data(), ids.data(), static_cast<unsigned>(pointers.size()),
+                         HS_MODE_BLOCK, nullptr, &database_, &error) != HS_SUCCESS) {
+      std::string message = error == nullptr ? "unknown" : error->message;
+      hs_free_compile_error(error);
+      return fail(ErrorCode::kInternal, fmt::format("compiling the redaction prefilter: {}", message));
+    }
+    return {};
+  }
+  bool is_empty() const { return expressions_.empty(); }
+  const hs_database_t* database() const { return database_; }
+  std::uint16_t detector(unsigned id) const { return detectors_[id]; }
+
+ private:
+  std::vector<std::string> expressions_;
+  std::vector<unsigned> flags_;
+  std::vector<std::uint16_t> detectors_;
+  hs_database_t* database_ = nullptr;
+};
+
+// Compiled once a process, when it is first asked for: it takes 0.2 s, and checking a configuration does not need it.
+const Result<Automaton>& built_in_automaton() {
+  static const Result<Automaton> compiled = []() -> Result<Automaton> {
+    Automaton automaton;
+    for (const Prefilter& prefilter : prefilters()) {
+      automaton.add(std::string(prefilter.expression), prefilter.detector, prefilter.caseless);
+    }
+    std::uint16_t detector = kFirstTokenFormat;
+    for (const TokenFormat& format : token_formats()) automaton.add(prefilter_of(format), detector++, false);
+    if (auto done = automaton.compile(); !done) return std::unexpected(std::move(done).error());
+    return automaton;
+  }();
+  return compiled;
 }
 
 bool is_rule_name(std::string_view name) {
@@ -107,7 +173,16 @@ struct Scratch::Impl {
   std::vector<MaskSpan> spans;
   std::vector<MaskRange> masks;
   std::deque<std::string> rewritten;
+  // Of the string that is being matched.
+  std::size_t growth_left = 0;  // bytes that replacements may still add
+  bool overgrown = false;
+  const GiveUp* give_up = nullptr;
+  bool gave_up = false;
 
+  bool must_stop() {
+    if (!gave_up && give_up != nullptr) gave_up = (*give_up)();
+    return gave_up;
+  }
   void reserve(std::size_t bytes) {
     if (bytes + kShapePadding <= capacity) return;
     const std::size_t grown = std::max(bytes + kShapePadding, capacity * 2);
@@ -138,32 +213,30 @@ Scratch::Scratch(Scratch&&) noexcept = default;
 Scratch& Scratch::operator=(Scratch&&) noexcept = default;
 
 struct Redactor::Impl {
-  ~Impl() { hs_free_database(database); }
-
-  // Detectors by prefilter expression.
-  std::vector<std::uint16_t> detectors;
   std::vector<std::string> names;
   std::set<std::string, std::less<>> known_names;
   std::vector<std::string> custom_masks;
   std::vector<CustomRule> custom;
   std::vector<std::uint16_t> unfiltered;  // detectors of custom rules to run on every string
-  hs_database_t* database = nullptr;
+  Automaton words;                        // that matches of custom rules must hold
   std::uint64_t serial = 0;
   std::size_t text_bytes_min = kTextBytesMin;
 
-  Result<void> add_custom(const Rule& rule, std::vector<std::pair<std::string, std::uint16_t>>& atoms);
-  Result<void> build(std::vector<std::pair<std::string, std::uint16_t>>& atoms);
+  Result<void> add_custom(const Rule& rule);
 
   // One look at every subject; `changed` is called with the subject's index, its new text and the rule.
+  // `bytes_max` holds how long each may become; empty: as its own length allows.
   template <class Changed>
-  void pass(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const;
+  void pass(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max, Scratch::Impl& scratch,
+            RuleCounts& counts, Changed&& changed) const;
   template <class Changed>
-  void flush(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const;
+  void flush(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max, Scratch::Impl& scratch,
+             RuleCounts& counts, Changed&& changed) const;
   void find_masks(std::string_view text, std::vector<MaskRange>& masks) const;
   void match_custom(std::size_t index, const Text& text, Scratch::Impl& scratch) const;
 };
 
-Result<void> Redactor::Impl::add_custom(const Rule& rule, std::vector<std::pair<std::string, std::uint16_t>>& atoms) {
+Result<void> Redactor::Impl::add_custom(const Rule& rule) {
   const auto refuse = [&](std::string_view what) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("redaction rule \"{}\": {}", rule.name, what));
   };
@@ -172,6 +245,8 @@ Result<void> Redactor::Impl::add_custom(const Rule& rule, std::vector<std::pair<
   if (rule.pattern.empty()) return refuse("the pattern is empty");
   if (rule.pattern.size() > kPatternBytesMax)
     return refuse(fmt::format("the pattern is longer than {} bytes", kPatternBytesMax));
+  if (rule.replacement.size() > kReplacementBytesMax)
+    return refuse(fmt::format("the replacement is longer than {} bytes", kReplacementBytesMax));
 
   RE2::Options options(RE2::Quiet);
   options.set_max_mem(kPatternMemoryMax);
@@ -201,19 +276,19 @@ Result<void> Redactor::Impl::add_custom(const Rule& rule, std::vector<std::pair<
   }
 
   const auto detector = static_cast<std::uint16_t>(first_custom_detector() + custom.size());
-  std::vector<std::string> words;
-  if (filter.Add(rule.pattern, options, &id) == RE2::NoError) filter.Compile(&words);
+  std::vector<std::string> needed;
+  if (filter.Add(rule.pattern, options, &id) == RE2::NoError) filter.Compile(&needed);
   std::vector<int> without_words;
-  if (!words.empty()) filter.AllPotentials({}, &without_words);
+  if (!needed.empty()) filter.AllPotentials({}, &without_words);
   const bool ascii = std::ranges::all_of(
-      words, [](const std::string& word) { return std::ranges::all_of(word, [](char c) { return c > 0; }); });
-  compiled.unfiltered = words.empty() || !without_words.empty() || !ascii;
+      needed, [](const std::string& word) { return std::ranges::all_of(word, [](char c) { return c > 0; }); });
+  compiled.unfiltered = needed.empty() || !without_words.empty() || !ascii;
   if (compiled.unfiltered) {
     unfiltered.push_back(detector);
     text_bytes_min = 1;
   } else {
-    for (const std::string& word : words) {
-      atoms.emplace_back(word, detector);
+    for (const std::string& word : needed) {
+      words.add(as_literal(word), detector, true);
       text_bytes_min = std::min(text_bytes_min, word.size());
     }
   }
@@ -223,37 +298,7 @@ Result<void> Redactor::Impl::add_custom(const Rule& rule, std::vector<std::pair<
   return {};
 }
 
-Result<void> Redactor::Impl::build(std::vector<std::pair<std::string, std::uint16_t>>& atoms) {
-  std::vector<std::string> expressions;
-  std::vector<unsigned> flags;
-  const auto add = [&](std::string expression, std::uint16_t detector, bool caseless) {
-    expressions.push_back(std::move(expression));
-    flags.push_back(caseless ? HS_FLAG_CASELESS : 0);
-    detectors.push_back(detector);
-  };
-  for (const Prefilter& prefilter : prefilters())
-    add(std::string(prefilter.expression), prefilter.detector, prefilter.caseless);
-  std::uint16_t detector = kFirstTokenFormat;
-  for (const TokenFormat& format : token_formats()) add(prefilter_of(format), detector++, false);
-  for (const auto& [word, custom_detector] : atoms) add(as_literal(word), custom_detector, true);
-
-  std::vector<const char*> pointers;
-  std::vector<unsigned> ids;
-  for (const std::string& expression : expressions) {
-    ids.push_back(static_cast<unsigned>(pointers.size()));
-    pointers.push_back(expression.c_str());
-  }
-  hs_compile_error_t* error = nullptr;
-  if (hs_compile_multi(pointers.data(), flags.data(), ids.data(), static_cast<unsigned>(pointers.size()), HS_MODE_BLOCK,
-                       nullptr, &database, &error) != HS_SUCCESS) {
-    std::string message = error == nullptr ? "unknown" : error->message;
-    hs_free_compile_error(error);
-    return fail(ErrorCode::kInternal, fmt::format("compiling the redaction prefilter: {}", message));
-  }
-  return {};
-}
-
-Result<std::shared_ptr<const Redactor>> Redactor::compile(std::span<const Rule> rules) {
+Result<std::shared_ptr<const Redactor>> Redactor::compile(std::span<const Rule> rules, const GiveUp& give_up) {
   static std::atomic<std::uint64_t> serials{0};
   if (rules.size() > kCustomRulesMax) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("more than {} redaction rules", kCustomRulesMax));
@@ -264,12 +309,20 @@ Result<std::shared_ptr<const Redactor>> Redactor::compile(std::span<const Rule> 
     impl->names.emplace_back(rule_name(static_cast<RuleId>(i)));
     impl->known_names.insert(impl->names.back());
   }
-  std::vector<std::pair<std::string, std::uint16_t>> atoms;
   for (const Rule& rule : rules) {
-    if (auto added = impl->add_custom(rule, atoms); !added) return std::unexpected(std::move(added).error());
+    if (give_up && give_up()) return fail(ErrorCode::kDeadlineExceeded, "compiling the redaction rules took too long");
+    if (auto added = impl->add_custom(rule); !added) return std::unexpected(std::move(added).error());
   }
-  if (auto built = impl->build(atoms); !built) return std::unexpected(std::move(built).error());
+  if (!impl->words.is_empty()) {
+    if (auto built = impl->words.compile(); !built) return std::unexpected(std::move(built).error());
+  }
   return std::shared_ptr<const Redactor>(new Redactor(std::move(impl)));
+}
+
+Result<void> Redactor::prepare() {
+  const Result<Automaton>& automaton = built_in_automaton();
+  if (!automaton) return std::unexpected(automaton.error());
+  return {};
 }
 
 Redactor::Redactor(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -288,6 +341,20 @@ void Redactor::Impl::find_masks(std::string_view text, std::vector<MaskRange>& m
   }
 }
 
+namespace {
+
+// How long Rewrite() makes it, without making it: a group may be the whole text.
+std::size_t rewritten_bytes(std::string_view rewrite, std::span<const re2::StringPiece> groups) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < rewrite.size(); ++i, ++bytes) {
+    if (rewrite[i] != '\\' || ++i == rewrite.size() || rewrite[i] == '\\') continue;
+    bytes += groups[static_cast<std::size_t>(rewrite[i] - '0')].size() - 1;
+  }
+  return bytes;
+}
+
+}  // namespace
+
 void Redactor::Impl::match_custom(std::size_t index, const Text& text, Scratch::Impl& scratch) const {
   const CustomRule& rule = custom[index];
   const auto id = static_cast<std::uint16_t>(kBuiltInRuleCount + index);
@@ -299,7 +366,15 @@ void Redactor::Impl::match_custom(std::size_t index, const Text& text, Scratch::
     const auto begin = static_cast<std::size_t>(groups[0].data() - whole.data());
     const std::size_t end = begin + groups[0].size();
     from = std::max(end, begin + 1);
+    if (scratch.must_stop()) return;
     if (begin == end || text.masked(begin, end)) continue;
+    const std::size_t bytes = rule.literal ? rule.rewrite.size() : rewritten_bytes(rule.rewrite, groups);
+    if (const std::size_t growth = bytes - std::min(bytes, end - begin); growth > scratch.growth_left) {
+      scratch.overgrown = true;
+      return;
+    } else {
+      scratch.growth_left -= growth;
+    }
     std::string_view replacement = rule.rewrite;
     if (!rule.literal) {
       std::string& text_out = scratch.rewritten.emplace_back();
@@ -349,23 +424,29 @@ std::string with_masks(std::string_view text, const std::vector<MaskSpan>& spans
 }  // namespace
 
 template <class Changed>
-void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts,
-                           Changed&& changed) const {
+void Redactor::Impl::flush(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max,
+                           Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const {
   if (scratch.starts.empty()) return;
   std::memset(scratch.buffer.get() + scratch.size, 0, kShapePadding);
 
   struct Context {
-    const Impl* self;
+    const Automaton* automaton;
     Scratch::Impl* scratch;
-  } context{this, &scratch};
+  };
   const auto on_match = [](unsigned id, unsigned long long, unsigned long long to, unsigned, void* raw) {
-    const auto& [self, memory] = *static_cast<Context*>(raw);
-    const Scratch::Impl::Hit hit{memory->string_at(to - 1), self->detectors[id]};
+    const auto& [automaton, memory] = *static_cast<Context*>(raw);
+    const Scratch::Impl::Hit hit{memory->string_at(to - 1), automaton->detector(id)};
     // One string that hits a hundred times is one hit: what is kept stays small.
     if (memory->hits.empty() || memory->hits.back() != hit) memory->hits.push_back(hit);
     return 0;
   };
-  hs_scan(database, scratch.buffer.get(), static_cast<unsigned>(scratch.size), 0, scratch.hs, on_match, &context);
+  const auto search = [&](const Automaton& automaton) {
+    Context context{&automaton, &scratch};
+    hs_scan(automaton.database(), scratch.buffer.get(), static_cast<unsigned>(scratch.size), 0, scratch.hs, on_match,
+            &context);
+  };
+  search(*built_in_automaton());
+  if (!words.is_empty()) search(words);
   find_shapes(scratch.buffer.get(), scratch.size, scratch.shapes);
   for (const ShapeHit& shape : scratch.shapes) {
     const Scratch::Impl::Hit hit{scratch.string_at(shape.at), shape.detector};
@@ -383,12 +464,16 @@ void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scr
     const std::string_view bytes = subjects[subject].text;
     find_masks(bytes, scratch.masks);
     const Text text{bytes, scratch.masks};
+    const std::size_t limit = bytes_max.empty() ? rewritten_bytes_max(bytes.size()) : bytes_max[subject];
     scratch.spans.clear();
     scratch.rewritten.clear();
+    scratch.growth_left = limit - std::min(limit, bytes.size());
+    scratch.overgrown = false;
     for (std::uint16_t last = 0xFFFF; i < scratch.hits.size() && scratch.hits[i].string == string; ++i) {
       const std::uint16_t detector = scratch.hits[i].detector;
-      if (detector == last) continue;
+      if (detector == last || scratch.overgrown) continue;
       last = detector;
+      if (scratch.must_stop()) return scratch.clear();
       if (detector >= custom_from) {
         match_custom(detector - custom_from, text, scratch);
       } else {
@@ -396,6 +481,11 @@ void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scr
       }
     }
     std::erase_if(scratch.spans, [&](const MaskSpan& span) { return text.masked(span.begin, span.end); });
+    if (scratch.overgrown) {
+      ++counts[kUnstable];
+      changed(subject, std::string(mask_of(kUnstable)), kUnstable);
+      continue;
+    }
     if (scratch.spans.empty()) continue;
     merge(scratch.spans);
     for (const MaskSpan& span : scratch.spans) ++counts[span.rule];
@@ -405,8 +495,8 @@ void Redactor::Impl::flush(std::span<const Subject> subjects, Scratch::Impl& scr
 }
 
 template <class Changed>
-void Redactor::Impl::pass(std::span<const Subject> subjects, Scratch::Impl& scratch, RuleCounts& counts,
-                          Changed&& changed) const {
+void Redactor::Impl::pass(std::span<const Subject> subjects, std::span<const std::size_t> bytes_max,
+                          Scratch::Impl& scratch, RuleCounts& counts, Changed&& changed) const {
   scratch.clear();
   for (std::uint32_t i = 0; i < subjects.size(); ++i) {
     const auto& [text, key] = subjects[i];
@@ -425,7 +515,7 @@ void Redactor::Impl::pass(std::span<const Subject> subjects, Scratch::Impl& scra
       }
     }
     if (text.size() < text_bytes_min) continue;
-    if (scratch.size + text.size() + 2 > kBatchBytes) flush(subjects, scratch, counts, changed);
+    if (scratch.size + text.size() + 2 > kBatchBytes) flush(subjects, bytes_max, scratch, counts, changed);
     scratch.reserve(scratch.size + text.size() + 2);
     char* to = scratch.buffer.get() + scratch.size;
     *to = kSeparator;
@@ -435,38 +525,63 @@ void Redactor::Impl::pass(std::span<const Subject> subjects, Scratch::Impl& scra
     scratch.subjects.push_back(i);
     scratch.size += text.size() + 1;
   }
-  flush(subjects, scratch, counts, changed);
+  flush(subjects, bytes_max, scratch, counts, changed);
 }
 
 void Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::vector<Finding>& findings,
                     RuleCounts& counts) const {
+  static_cast<void>(scan(subjects, scratch, findings, counts, nullptr));
+}
+
+bool Redactor::try_scan(std::span<const Subject> subjects, Scratch& scratch, std::vector<Finding>& findings,
+                        RuleCounts& counts, const GiveUp& give_up) const {
+  return scan(subjects, scratch, findings, counts, &give_up);
+}
+
+bool Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::vector<Finding>& findings,
+                    RuleCounts& counts, const GiveUp* give_up) const {
   Scratch::Impl& memory = *scratch.impl_;
+  memory.give_up = give_up;
+  memory.gave_up = false;
   if (memory.compiled_for != impl_->serial) {
     // Fails only for want of memory, and then nothing could be scanned: the exception is the caller's as any other.
-    if (hs_alloc_scratch(impl_->database, &memory.hs) != HS_SUCCESS) throw std::bad_alloc();
+    const Result<Automaton>& built_in = built_in_automaton();
+    if (!built_in) throw std::runtime_error(built_in.error().message());
+    if (hs_alloc_scratch(built_in->database(), &memory.hs) != HS_SUCCESS) throw std::bad_alloc();
+    if (!impl_->words.is_empty() && hs_alloc_scratch(impl_->words.database(), &memory.hs) != HS_SUCCESS) {
+      throw std::bad_alloc();
+    }
     memory.compiled_for = impl_->serial;
   }
   if (counts.size() < impl_->names.size()) counts.resize(impl_->names.size());
 
   const std::size_t first = findings.size();
-  impl_->pass(subjects, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
+  impl_->pass(subjects, {}, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
     findings.push_back({index, rule, std::move(text)});
   });
-  if (findings.size() == first) return;
+  if (memory.gave_up) return false;
+  if (findings.size() == first) return true;
   const auto found = std::span(findings).subspan(first);
   std::ranges::sort(found, {}, &Finding::index);
 
   // What was masked is looked at again, until a look changes nothing.
   std::vector<Subject> again;
+  std::vector<std::size_t> bytes_max;
   std::vector<std::uint32_t> which(found.size());
   for (std::uint32_t i = 0; i < which.size(); ++i) which[i] = i;
   for (int round = 1; !which.empty(); ++round) {
     again.clear();
-    for (const std::uint32_t i : which) again.push_back({found[i].replacement, subjects[found[i].index].key});
+    bytes_max.clear();
+    for (const std::uint32_t i : which) {
+      again.push_back({found[i].replacement, subjects[found[i].index].key});
+      // Measured from what came in, or four rounds would grow it four times over.
+      bytes_max.push_back(rewritten_bytes_max(subjects[found[i].index].text.size()));
+    }
     std::vector<Finding> changes;
-    impl_->pass(again, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
+    impl_->pass(again, bytes_max, memory, counts, [&](std::uint32_t index, std::string text, std::uint16_t rule) {
       changes.push_back({which[index], rule, std::move(text)});
     });
+    if (memory.gave_up) return false;
     which.clear();
     for (Finding& change : changes) {
       if (round < kRoundsMax) {
@@ -479,6 +594,7 @@ void Redactor::scan(std::span<const Subject> subjects, Scratch& scratch, std::ve
       }
     }
   }
+  return true;
 }
 
 std::string Redactor::redact(std::string_view text, std::string_view key) const {

@@ -72,6 +72,9 @@ TEST(SecretKey, IsToldByHowTheKeyEnds) {
                           "supabase.service_role_key",
                           "webhook_secret",
                           "access_tokens",
+                          "pw",
+                          "db_pw",
+                          "dbPw",
                           "password_confirmation"}) {
     EXPECT_TRUE(is_secret_key(key)) << key;
   }
@@ -124,6 +127,8 @@ TEST(SecretKey, IsNotWhatOnlySoundsSo) {
                           "account_id",
                           "keyboard",
                           "monkey",
+                          "httpw",
+                          "kpw",
                           "passenger"}) {
     EXPECT_FALSE(is_secret_key(key)) << key;
   }
@@ -212,6 +217,43 @@ TEST(CustomRule, IsRefusedWithItsName) {
 
 TEST(CustomRule, ThatFeedsOnItsOutputEndsInAWholeMask) {
   EXPECT_EQ(redact_with({{"feeds", "(x+)y", "\\1\\1y"}}, "axyb"), "[redacted:unstable]");
+}
+
+TEST(CustomRule, HasABoundedReplacementAndABoundedPattern) {
+  EXPECT_TRUE(Redactor::compile(std::vector<Rule>{{"fits", "a", std::string(256, 'b')}}));
+  const auto long_one = Redactor::compile(std::vector<Rule>{{"long", "a", std::string(257, 'b')}});
+  ASSERT_FALSE(long_one);
+  EXPECT_TRUE(long_one.error().message().contains("256 bytes")) << long_one.error().message();
+  const auto large = Redactor::compile(std::vector<Rule>{{"large", "(\\p{L}{1,100}){1,10}", ""}});
+  ASSERT_FALSE(large);
+  EXPECT_TRUE(large.error().message().contains("too large")) << large.error().message();
+  EXPECT_EQ(Redactor::compile(std::vector<Rule>{{"fits", "a", ""}}, [] { return true; }).error().code(),
+            ErrorCode::kDeadlineExceeded);
+  EXPECT_TRUE(Redactor::compile(std::vector<Rule>{{"names", "(?i)\\b(\\p{Lu}\\p{L}{2,30}) (von|van|de) \\p{L}+", ""}}));
+}
+
+TEST(CustomRule, ThatMultipliesTheTextEndsInAWholeMask) {
+  const std::string text(20'000, 'a');
+  EXPECT_EQ(redact_with({{"grows", "a", std::string(200, 'b')}}, text), "[redacted:unstable]");
+  EXPECT_EQ(redact_with({{"echo", "(?s)b.*", "\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0"}}, "b" + text), "[redacted:unstable]");
+  EXPECT_EQ(redact_with({{"longer", "a", "bbbb"}}, text), std::string(80'000, 'b')) << "within the bound";
+}
+
+TEST(Scan, StopsWhenItIsToldTo) {
+  const auto redactor = Redactor::compile(std::vector<Rule>{{"letter", "[a-z]", "_"}}).value();
+  Scratch scratch;
+  std::vector<Finding> findings;
+  RuleCounts counts;
+  const std::string text(1'000, 'a');
+  const Redactor::Subject subject{text, ""};
+  int asked = 0;
+  EXPECT_FALSE(redactor->try_scan({&subject, 1}, scratch, findings, counts, [&] { return ++asked == 100; }));
+  EXPECT_EQ(asked, 100);
+  // The scratch is as good as new.
+  findings.clear();
+  EXPECT_TRUE(redactor->try_scan({&subject, 1}, scratch, findings, counts, [] { return false; }));
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].replacement, std::string(1'000, '_'));
 }
 
 TEST(Scan, ReportsEachChangedStringOnceInOrder) {
@@ -304,11 +346,50 @@ TEST(Scan, MayRunOnManyThreadsAtOnce) {
   }
 }
 
+// What the tables of cases, one line each, cannot hold.
+TEST(Text, OfSeveralLinesIsMaskedTheSame) {
+  EXPECT_EQ(built_in().redact("card:\n4111\n1111\n1111\n1111\nend"), "card:\n[redacted:payment-card]\nend");
+  const std::string_view column = "4111\n1111\n1111\n1111\n1111\n";
+  EXPECT_EQ(built_in().redact(column), column);
+  EXPECT_EQ(built_in().redact("Content-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--b--"),
+            "Content-Disposition: form-data; name=\"password\"\r\n\r\n[redacted:password]\r\n--b--");
+  EXPECT_EQ(built_in().redact("{\n  \"password\": {\n    \"v\": \"hunter2\"\n  }\n}"),
+            "{\n  \"password\": {\n    \"v\": \"[redacted:password]\"\n  }\n}");
+  EXPECT_EQ(built_in().redact("Private-Lines: 14\nAAAAgQDk\nb3Blbg==\nPrivate-MAC: 0a1b"),
+            "Private-Lines: 14\n[redacted:private-key]Private-MAC: 0a1b");
+}
+
 TEST(Text, HostileRepetitionTakesLinearTime) {
   // Each of these makes a matcher that looks back or ahead without bound take minutes.
-  for (const char* piece : {"a@", "://a:b@", "password=", "password=\"", "-----BEGIN PRIVATE KEY-----", "eyJ",
-                            "Bearer ", "4111 ", "token=[redacted:secret]", "%25", "\\\\\\\"", "cookie: ", "AKIA",
-                            "a@b.", "<token>", "password=a,", "AC0123456789abcdef0123456789abcdef:"}) {
+  for (const char* piece : {"a@",
+                            "://a:b@",
+                            "password=",
+                            "password=\"",
+                            "-----BEGIN PRIVATE KEY-----",
+                            "eyJ",
+                            "Bearer ",
+                            "4111 ",
+                            "token=[redacted:secret]",
+                            "%25",
+                            "\\\\\\\"",
+                            "cookie: ",
+                            "AKIA",
+                            "a@b.",
+                            "<token>",
+                            "password:{",
+                            "password {a:",
+                            "secret:[1,",
+                            "\"a\"@",
+                            "form-data;name=pwd",
+                            "mysql -p",
+                            "Private-Lines:",
+                            "LS0tLS1CRUdJTi",
+                            "\\u0070pw=",
+                            "&#64;",
+                            "pw&quot;:&quot;",
+                            "\"pwd\",\"value\":",
+                            "password=a,",
+                            "AC0123456789abcdef0123456789abcdef:"}) {
     std::string text;
     while (text.size() < 200'000) text += piece;
     // Processor time, so that a busy machine does not fail it; what is not linear takes tens of seconds.

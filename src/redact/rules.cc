@@ -126,16 +126,21 @@ constexpr TokenFormat kTokenFormats[] = {
 
 // A key's end, what may close it (quotes at any depth of escaping, brackets, both also percent-encoded), and the sign
 // that gives it a value. keys.cc decides what is a secret key; every ending it knows must be here.
-#define FETTLE_KEY_TAIL "[0-9]{0,2}(?:[\\\\\"'`\\])]|%(?:25)*(?:22|27|5[cd])){0,8}[ \\t]{0,8}(?:[:=>,]|%(?:25)*3[ade])"
+#define FETTLE_KEY_TAIL                                                                \
+  "[0-9]{0,2}(?:[\\\\\"'`\\])]|%(?:25)*(?:22|27|5[cd])|&(?:quot|apos|#3[49]);){0,8}[ " \
+  "\\t]{0,8}(?:[:=>,{]|%(?:25)*3[ade])"
 
 constexpr Prefilter kPrefilters[] = {
     {kDetectKeyValue,
      "(?:pass|pass[_. -]?(?:word(?:[_. "
      "-]?(?:confirm|confirmation|hash))?|wd|phrase|code)s?|pwd|secrets?|tokens?|authorization|cookies?|credentials?|"
      "(?:api|secret|access|private|signing|encryption|master|account|auth|shared|subscription|functions|storage|"
-     "service|role|session|ssh|webhook)[_. -]?keys?|jwt|cvv2?|cvc2?|ssn|otp|assertion|saml[_. -]?response|"
+     "service|role|session|ssh|webhook)[_. -]?keys?|jwt|pw|cvv2?|cvc2?|ssn|otp|assertion|saml[_. -]?response|"
      "(?:routing|account|bank|card)[_. -]?(?:number|no|account)|sort[_. -]?code)" FETTLE_KEY_TAIL,
      true},
+    // A letter of a key written as an escape, which no encoder does for itself.
+    {kDetectKeyValue, "\\\\u00(?:[46][1-9a-f]|[57][0-9a])", true},
+    {kDetectForm, "form-data;", true},
     // Names that mean a secret only in a query string.
     {kDetectKeyValue, "(?:[?&;]|%(?:25)*(?:26|3f)|u0026)(?:sig|signature|code)(?:=|%(?:25)*3d)", true},
     {kDetectKeyValue, "x-(?:amz|goog)-signature(?:=|%(?:25)*3d)", true},
@@ -145,11 +150,16 @@ constexpr Prefilter kPrefilters[] = {
     {kDetectStatement, "password[ ]{1,4}\\\\{0,3}'", true},
     {kDetectStatement, "password[ ]{1,4}for[ ]", true},
     {kDetectCurl, "curl [^\\x00]{0,256}(?:-u|-U|--user|--proxy-user)[ =]"},
+    {kDetectMysql, "(?:mysql|mariadb)(?:dump|admin|import|check|slap)?[ ]"},
     {kDetectBearer, "bearer(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectBasic, "basic(?:[ \\t:+]|%(?:25)*(?:20|3a))", true},
     {kDetectJwt, "eyJ[A-Za-z0-9_-]{8}[A-Za-z0-9_-]*\\.[A-Za-z0-9_-]{8}"},
     {kDetectPrivateKey, "-----BEGIN[A-Z0-9 +%]{0,48}PRIVATE"},
+    {kDetectPrivateKey, "Private-Lines:"},
+    {kDetectPrivateKey, "LS0tLS1CRUdJTi"},  // -----BEGIN in base64
     {kDetectAt, "%(?:25)*40"},
+    {kDetectAt, "&(?:#64|#x40|commat);", true},
+    {kDetectAt, "\\xef\\xbc\\xa0"},  // the at sign of full width
     {kDetectAt, "\\\\u0040"},
     {kDetectTelegram, "[0-9](?::|%(?:25)*3[aA])AA[A-Za-z0-9_-]{16}"},
     {kDetectTwilioPair, "AC[0-9a-f]{32}[^0-9a-zA-Z\\x00]"},
@@ -158,6 +168,11 @@ constexpr Prefilter kPrefilters[] = {
     {kDetectAzureClientSecret, "[0-9]Q~[A-Za-z0-9_.~-]{16}"},
     {kDetectIban, "[A-Za-z]{2}[0-9]{2}%20[A-Za-z0-9]{4}%20[A-Za-z0-9]{4}"},
     {kDetectCard, "%20[2-6][0-9]{3}(?:[ +-]|%20)?[0-9]{4}"},
+    // No-break and thin blanks and dashes between groups.
+    {kDetectCard,
+     "[2-6][0-9]{3}(?:\\xc2\\xa0|\\xe2\\x80[\\x89\\x91\\x93\\xaf])[0-9]{4,6}(?:\\xc2\\xa0|\\xe2\\x80["
+     "\\x89\\x91\\x93\\xaf])[0-9]{"
+     "4}"},
     {kDetectCard, "[2-6][0-9]{3}%20[0-9]{4,6}%20[0-9]{4}"},
 };
 

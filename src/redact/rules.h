@@ -98,6 +98,8 @@ enum Detector : std::uint16_t {
   kDetectDiscord,
   kDetectStatement,
   kDetectCurl,
+  kDetectMysql,
+  kDetectForm,
   kFirstTokenFormat,
 };
 

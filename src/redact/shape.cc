@@ -57,6 +57,9 @@ bool is_at_sign_between_words(std::string_view buffer, std::size_t at) {
   const char before = at == 0 ? '\0' : buffer[at - 1];
   const char after = at + 1 < buffer.size() ? buffer[at + 1] : '\0';
   if (!is_alnum(after) && !is_high(after) && after != '[') return false;
+  // "jane doe"@example.com
+  if (before == '"')
+    return at >= 2 && (is_alnum(buffer[at - 2]) || (buffer[at - 2] == '\\' && at >= 3 && is_alnum(buffer[at - 3])));
   return before != '\0' && before != '/' && before != ' ' && before != '"' && before != '\'' && before != '\n' &&
          before != '(' && before != '<' && before != '>' && before != '`';
 }

@@ -17,6 +17,7 @@
 #include "http/server.h"
 #include "server/commands.h"
 #include "server/data_dir.h"
+#include "server/store.h"
 #include "telemetry/detached_parts.h"
 
 namespace fettle::server {
@@ -160,8 +161,11 @@ class QuietErrors {
 };
 
 Finding check_engine(const Config& config) {
-  if (!config.telemetry.url.empty())
-    return good(fmt::format("engine: not needed, the store is {}", config.telemetry.url));
+  if (!config.telemetry.url.empty()) {
+    auto client = connect_external(config.telemetry);
+    if (!client) return bad("store: cannot be used", client.error().message());
+    return good("store: the server of telemetry.url answers; no engine is needed");
+  }
   // In a folder of its own, so that a running server is not disturbed.
   char folder[] = "/tmp/fettle-doctor-XXXXXX";
   if (::mkdtemp(folder) == nullptr) return warning("engine: not tried", "cannot make a folder in /tmp");

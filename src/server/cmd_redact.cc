@@ -17,6 +17,10 @@ int run_redact(const RedactCommand& command) {
     fmt::print(stderr, "fettle: {}\n", redactor.error().message());
     return 2;
   }
+  if (auto prepared = redact::Redactor::prepare(); !prepared) {
+    fmt::print(stderr, "fettle: {}\n", prepared.error().message());
+    return 1;
+  }
   std::ifstream file;
   if (!command.file.empty()) {
     file.open(command.file, std::ios::binary);

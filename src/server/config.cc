@@ -100,7 +100,7 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) -> Result<void> { return c.telemetry.database = v, Result<void>{}; }},
     {"engine.binary", "the engine's program, if it is not beside fettle", false,
      [](Config& c, std::string_view v) { return assign_path(c.engine.binary, v); }},
-    {"engine.tcp", "loopback address at which your own ClickHouse tools reach the engine", false,
+    {"engine.tcp", "loopback address at which your own ClickHouse tools read", false,
      [](Config& c, std::string_view v) -> Result<void> {
        if (v.empty()) return c.engine.tcp.clear(), Result<void>{};  // none
        return assign_address(c.engine.tcp, v);
@@ -109,7 +109,8 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign(c.engine.memory_bytes, parse_bytes(v)); }},
     {"limits.body_bytes", "largest request, as sent and decompressed", false,
      [](Config& c, std::string_view v) { return assign(c.limits.body_bytes, parse_bytes(v)); }},
-    {"limits.in_flight_bytes", "requests between arrival and answer, together", false,
+    {"limits.in_flight_bytes",
+     "requests between arrival and answer, together; a compressed one counts with its plain bytes as well", false,
      [](Config& c, std::string_view v) { return assign(c.limits.in_flight_bytes, parse_bytes(v)); }},
     {"limits.spool_bytes", "what may wait on disk for the store", false,
      [](Config& c, std::string_view v) { return assign(c.limits.spool_bytes, parse_bytes(v)); }},
@@ -141,8 +142,8 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign(c.retention.metrics, parse_duration(v)); }},
     {"retention.llm_calls", "how long LLM calls and their costs are kept", false,
      [](Config& c, std::string_view v) { return assign(c.retention.llm_calls, parse_duration(v)); }},
-    {"sampling.keep_percent", "share of routine traces kept after the hot window", false,
-     [](Config& c, std::string_view v) { return assign(c.sampling_keep_percent, parse_percent(v)); }},
+    {"sampling.keep_percent", "share of routine traces, and of log lines without a trace, kept after the hot window",
+     false, [](Config& c, std::string_view v) { return assign(c.sampling_keep_percent, parse_percent(v)); }},
     {"content.default", "prompt and completion text: drop, hash, keep", false,
      [](Config& c, std::string_view v) -> Result<void> {
        auto mode = content_mode(v);

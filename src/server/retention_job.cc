@@ -31,15 +31,16 @@ ingest::SpoolRecord books_of(const std::vector<telemetry::Retention::Removed>& r
 
 }  // namespace
 
-RetentionJob::RetentionJob(Options options, telemetry::Client& client, const telemetry::Schema& schema, ingest::Spool& spool,
-                           Clock& clock, metrics::Registry& metrics)
+RetentionJob::RetentionJob(Options options, telemetry::Client& client, const telemetry::Schema& schema,
+                           ingest::Spool& spool, Clock& clock, metrics::Registry& metrics)
     : options_(std::move(options)),
       spool_(spool),
       clock_(clock),
       retention_(client, schema, clock, options_.retention),
       boundary_seconds_(metrics.gauge("fettle_retention_boundary_timestamp_seconds",
-                                      "Before this moment spans are sampled, from it on all are there.")),
-      failures_(metrics.counter("fettle_retention_failures_total", "Runs of retention that did not come to their end.")),
+                                      "Before this moment spans and logs are sampled, from it on all are there.")),
+      failures_(
+          metrics.counter("fettle_retention_failures_total", "Runs of retention that did not come to their end.")),
       thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
 void RetentionJob::stop() {
@@ -49,19 +50,21 @@ void RetentionJob::stop() {
 
 void RetentionJob::work(const std::stop_token& stop) {
   for (std::chrono::nanoseconds wait = options_.first_after; clock_.wait_for(wait, stop);) {
-    auto outcome = retention_.run(stop);
-    wait = outcome ? options_.every : options_.again_after;
-    if (!outcome) {
-      if (stop.stop_requested()) return;
-      failures_.add();
-      log::warning("retention_failed", {{"error_message", outcome.error().message()}});
-      continue;
+    telemetry::Retention::Outcome outcome;
+    auto done = retention_.run(outcome, stop);
+    wait = done ? options_.every : options_.again_after;
+    // Also after a failure: days that are gone are gone.
+    if (!outcome.removed.empty()) {
+      spool_.append(books_of(outcome.removed), [](Result<void> durable) {
+        if (!durable) log::warning("retention_not_in_books", {{"error_message", durable.error().message()}});
+      });
     }
-    boundary_seconds_.set(static_cast<double>(outcome->boundary) / 1e9);
-    if (outcome->removed.empty()) continue;
-    spool_.append(books_of(outcome->removed), [](Result<void> durable) {
-      if (!durable) log::warning("retention_not_in_books", {{"error_message", durable.error().message()}});
-    });
+    if (done) {
+      boundary_seconds_.set(static_cast<double>(outcome.boundary) / 1e9);
+    } else if (!stop.stop_requested()) {
+      failures_.add();
+      log::warning("retention_failed", {{"error_message", done.error().message()}});
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <optional>
 #include <thread>
 
@@ -65,6 +66,7 @@ api::Limits api_limits(const Config& config) {
   limits.query_queue_max = config.limits.query_queue;
   limits.query_time_max = config.limits.query_time;
   limits.trace.rows_max = config.limits.trace_spans;
+  limits.outline.rows_max = std::min(limits.outline.rows_max, limits.trace.rows_max);
   limits.sql = {.rows_max = config.limits.query_rows,
                 .bytes_max = config.limits.query_bytes,
                 .memory_bytes_max = config.limits.query_memory_bytes};
@@ -100,6 +102,7 @@ struct Server::Parts {
   std::optional<access::ConfiguredTokens> tokens;
   std::optional<access::Authenticator> authenticator;
   std::shared_ptr<const redact::Redactor> redactor;  // shared with requests in flight
+  std::future<Result<void>> prepared;                // what all redactors share: compiled while the rest is read
   std::optional<telemetry::IdentifierCatalogue> identifiers;
   std::optional<ingest::PriceTable> prices;
 
@@ -139,6 +142,7 @@ Result<void> Server::Parts::load() {
   auto rules = redact::Redactor::compile(config.redaction_rules);
   if (!rules) return std::unexpected(std::move(rules).error().within("redaction.rules"));
   redactor = std::move(*rules);
+  prepared = std::async(std::launch::async, redact::Redactor::prepare);
   auto catalogue = load_identifiers(config);
   if (!catalogue) return std::unexpected(std::move(catalogue).error());
   identifiers.emplace(std::move(*catalogue));
@@ -162,6 +166,7 @@ Result<void> Server::Parts::open_folder() {
 }
 
 Result<void> Server::Parts::start_ingest() {
+  if (auto done = prepared.get(); !done) return std::unexpected(std::move(done).error());
   ingest::Spool::Options options;
   options.dir = data_dir->path() / "spool";
   options.bytes_max = config.limits.spool_bytes;
@@ -184,7 +189,9 @@ Result<void> Server::Parts::start_ingest() {
   http_receiver = std::make_unique<ingest::HttpReceiver>(
       *front, *authenticator, clock, ingest::HttpReceiver::Options{.body_bytes_max = config.limits.body_bytes});
   grpc_receiver = std::make_unique<ingest::GrpcReceiver>(
-      *front, *authenticator, clock, ingest::GrpcReceiver::Options{.message_bytes_max = config.limits.body_bytes});
+      *front, *authenticator, clock,
+      ingest::GrpcReceiver::Options{.message_bytes_max = config.limits.body_bytes,
+                                    .in_flight_bytes_max = config.limits.in_flight_bytes});
   return {};
 }
 
@@ -226,8 +233,8 @@ Result<void> Server::Parts::start_listeners() {
     api->mount({.method = "POST", .path = path, .gate = ingest_gate, .handler = ingest_handler});
   }
 
-  http_server =
-      std::make_unique<http::Server>(http::ServerOptions{.connections_max = config.limits.connections}, metrics);
+  http_server = std::make_unique<http::Server>(
+      http::ServerOptions{.connections_max = config.limits.connections, .compress_answers = true}, metrics);
   auto http = http_server->listen(config.http, api->gate(), api->handler());
   if (!http) return std::unexpected(std::move(http).error().within("http"));
   addresses.http = std::move(*http);

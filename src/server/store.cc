@@ -17,7 +17,7 @@
 namespace fettle::server {
 namespace {
 
-constexpr std::chrono::milliseconds kAnswerTimeMax{3'000};
+constexpr std::chrono::milliseconds kProbeTimeMax{5'000};
 
 std::uint32_t days_of(std::chrono::seconds kept) {
   return static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::days>(kept).count());
@@ -51,6 +51,14 @@ Result<std::string> external_url(const Config::Telemetry& telemetry) {
   return url;
 }
 
+// The address without what may be secret in it.
+std::string without_credentials(std::string_view url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t at = url.rfind('@');
+  if (scheme == std::string_view::npos || at == std::string_view::npos || at < scheme) return std::string(url);
+  return fmt::format("{}{}", url.substr(0, scheme + 3), url.substr(at + 1));
+}
+
 // Who may use the engine's own port, as the engine reads it.
 Result<void> write_engine_tokens(const std::filesystem::path& file, const std::vector<access::TokenEntry>& tokens) {
   std::string text = "[";
@@ -64,7 +72,7 @@ Result<void> write_engine_tokens(const std::filesystem::path& file, const std::v
     append_hex(text, {reinterpret_cast<const char*>(token.sha256.data()), token.sha256.size()});
     text += R"(","workspace":)";
     append_json_string(text, token.workspace.value);
-    fmt::format_to(std::back_inserter(text), R"(,"admin":{}}})", grant.may(access::Role::kAdmin));
+    text += '}';
   }
   text += "]\n";
   const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -81,11 +89,73 @@ telemetry::StatementOptions options_until(const std::stop_token& stop) {
   return options;
 }
 
+// Asks nobody; fails for an address that can never work.
+Result<std::unique_ptr<telemetry::Client>> client_of(const Config::Telemetry& telemetry) {
+  auto url = external_url(telemetry);
+  if (!url) return std::unexpected(std::move(url).error());
+  auto client = telemetry::Client::connect(*url);
+  if (!client) {
+    return std::unexpected(
+        std::move(client).error().within(fmt::format("telemetry.url {}", without_credentials(telemetry.url))));
+  }
+  return client;
+}
+
+// Does it answer, and does it let its user name workspaces? The error says what to look at.
+Result<void> probe_external(telemetry::Client& client, const Config::Telemetry& telemetry,
+                            const std::stop_token& stop) {
+  const std::string context = fmt::format("telemetry.url {}", without_credentials(telemetry.url));
+  // Row filters go by this setting: a user whose own value wins would show every workspace the same rows.
+  telemetry::StatementOptions options = options_until(stop);
+  options.time_max = kProbeTimeMax;
+  auto answer = client.query("SELECT getSetting('log_comment')", options);
+  if (answer) {
+    if (*answer == telemetry::TextRows{{std::string(telemetry::kEveryWorkspace)}}) return {};
+    if (answer->size() == 1 && answer->front().size() == 1 && is_workspace_name(answer->front().front())) {
+      return fail(ErrorCode::kPermissionDenied,
+                  fmt::format("{}: the user '{}' is bound to '{}' there and must be allowed to set log_comment, which "
+                              "names the workspace of a statement",
+                              context, telemetry.user, answer->front().front()));
+    }
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{}: it answers, but not as ClickHouse's HTTP interface does: is it that port (8123 by "
+                            "default)?",
+                            context));
+  }
+  const Error& error = answer.error();
+  switch (telemetry::engine_code_of(error)) {
+    case 192:  // UNKNOWN_USER
+    case 193:  // WRONG_PASSWORD
+    case 194:  // REQUIRED_PASSWORD
+    case 516:  // AUTHENTICATION_FAILED
+      return fail(ErrorCode::kUnauthenticated,
+                  fmt::format("{}: the user '{}' or the password is refused: see telemetry.user and "
+                              "telemetry.password_file ({})",
+                              context, telemetry.user, error.message()));
+    case 164:  // READONLY
+    case 452:  // SETTING_CONSTRAINT_VIOLATION
+      return fail(ErrorCode::kPermissionDenied,
+                  fmt::format("{}: the user '{}' must be allowed to write and to set log_comment, which names the "
+                              "workspace of a statement ({})",
+                              context, telemetry.user, error.message()));
+    case 0:
+      if (error.message().find("answered HTTP") != std::string::npos) {
+        return fail(ErrorCode::kUnavailable,
+                    fmt::format("{}: this is not ClickHouse's HTTP interface (port 8123 by default): {}", context,
+                                error.message()));
+      }
+      break;
+    default: break;
+  }
+  return std::unexpected(error.within(context));
+}
+
 // The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later. Spans
-// older than the hot window are taken too, and stay hot until the job has weighed them.
+// and logs older than the hot window are taken too, and stay hot until the job has weighed them.
 telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
   days.spans_hot = std::max(days.spans_hot, days.spans_kept) + 2;
-  for (std::uint32_t* table : {&days.spans_kept, &days.logs, &days.metrics}) *table += 1;
+  days.logs_hot = std::max(days.logs_hot, days.logs_kept) + 2;
+  for (std::uint32_t* table : {&days.spans_kept, &days.logs_kept, &days.metrics}) *table += 1;
   return days;
 }
 
@@ -93,12 +163,21 @@ telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
 
 telemetry::RetentionDays retention_days(const Config& config) {
   telemetry::RetentionDays days;
-  days.spans_hot = days_of(config.retention.hot);
+  days.spans_hot = days.logs_hot = days_of(config.retention.hot);
   days.spans_kept = days_of(config.retention.spans);
-  days.logs = days_of(config.retention.logs);
+  days.logs_kept = days_of(config.retention.logs);
   days.metrics = days_of(config.retention.metrics);
   days.llm_calls = days_of(config.retention.llm_calls);
   return days;
+}
+
+Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Telemetry& telemetry) {
+  auto client = client_of(telemetry);
+  if (!client) return client;
+  if (auto answered = probe_external(**client, telemetry, {}); !answered) {
+    return std::unexpected(std::move(answered).error());
+  }
+  return client;
 }
 
 Store::Store(const Config& config, const telemetry::IdentifierCatalogue& catalogue)
@@ -126,19 +205,15 @@ Result<std::unique_ptr<Store>> Store::make(const Config& config, const std::file
                                            metrics::Registry& metrics) {
   std::unique_ptr<Store> store(new Store(config, catalogue));
   store->ttl_days_ = ttl_days(retention_days(config));
-  std::string url;
+  store->telemetry_ = config.telemetry;
   if (config.telemetry.url.empty()) {
     if (auto made = store->make_engine(config, data_dir, metrics); !made) {
       return std::unexpected(std::move(made).error().within("starting the engine"));
     }
-    url = store->engine_->base_url();
-  } else {
-    auto external = external_url(config.telemetry);
-    if (!external) return std::unexpected(std::move(external).error());
-    url = std::move(*external);
   }
-  auto client = telemetry::Client::connect(url);
-  if (!client) return std::unexpected(std::move(client).error().within("telemetry.url"));
+  auto client = config.telemetry.url.empty() ? telemetry::Client::connect(store->engine_->base_url())
+                                             : client_of(config.telemetry);
+  if (!client) return std::unexpected(std::move(client).error());
   store->client_ = std::move(*client);
   store->opening_ = std::make_unique<Opening>(
       [opened = store.get()](const std::stop_token& stop) { return opened->open(stop); }, clock);
@@ -149,10 +224,9 @@ Result<void> Store::open(const std::stop_token& stop) {
   if (engine_ != nullptr && engine_->status().state == engine::State::kDown) {
     if (auto started = engine_->start(schema_.table_names(), stop); !started) return started;
   }
-  // A store that takes connections and does not answer is told from one that takes its time over a statement.
-  telemetry::StatementOptions briefly = options_until(stop);
-  briefly.time_max = kAnswerTimeMax;
-  if (auto answered = client_->execute("SELECT 1 FORMAT Null", briefly); !answered) return answered;
+  if (engine_ == nullptr) {
+    if (auto answered = probe_external(*client_, telemetry_, stop); !answered) return answered;
+  }
   telemetry::Migrator migrator(*client_, schema_, stop);
   if (auto done = migrator.run(); !done) {
     return std::unexpected(std::move(done).error().within("bringing the schema up to date"));

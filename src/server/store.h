@@ -24,6 +24,10 @@ namespace fettle::server {
 // How long each table keeps its rows, in whole days.
 telemetry::RetentionDays retention_days(const Config& config);
 
+// A client for the ClickHouse server of `telemetry.url`, which has answered and lets its user name workspaces. The
+// error says what to look at, and no password.
+Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Telemetry& telemetry);
+
 class Store final : public ingest::Store {
  public:
   // A store that is closed until it is opened; asks nobody. Fails for what no waiting mends: kInvalidArgument for a
@@ -57,6 +61,7 @@ class Store final : public ingest::Store {
   // Constant after make().
   telemetry::Schema schema_;
   telemetry::RetentionDays ttl_days_;
+  Config::Telemetry telemetry_;
   std::unique_ptr<engine::Supervisor> engine_;  // null: the store is somebody else's
   std::unique_ptr<telemetry::Client> client_;
   std::unique_ptr<Opening> opening_;  // last: its thread uses everything above

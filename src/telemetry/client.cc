@@ -17,8 +17,12 @@ constexpr std::string_view kErrorPrefix = "store error ";
 constexpr std::string_view kCodeHeader = "X-ClickHouse-Exception-Code";
 constexpr std::size_t kMessageMax = 600;
 
-// The rows of one INSERT become one part per partition, up to this many.
-constexpr std::string_view kInsertBlockRows = "1048449";
+// The rows of one INSERT are gathered into one block, and so into one part per partition: they become visible together
+// and the token stands for all of them. More rows than any INSERT has; its bytes, which would also end a block, do not
+// count.
+constexpr std::string_view kGatherRows = "1000000000";
+constexpr std::string_view kGatherBytes = "0";
+constexpr std::string_view kReadBlockRows = "1048449";
 
 int number_in(std::string_view text) {
   int number = 0;
@@ -32,7 +36,7 @@ int code_in(std::string_view message) {
   return at == std::string_view::npos ? 0 : number_in(message.substr(at + 6));
 }
 
-Error to_error(const http::Response& response) {
+Error to_error(const http::Response& response, ErrorCode (*classify)(int, std::string_view) = to_error_code) {
   int code = number_in(response.headers.get(kCodeHeader));
   if (code == 0) code = code_in(response.body);
   std::string_view text(response.body);
@@ -46,7 +50,7 @@ Error to_error(const http::Response& response) {
                                                     : ErrorCode::kUnavailable;
     return Error(what, fmt::format("the store answered HTTP {}: {}", response.status, text));
   }
-  return Error(to_error_code(code, text), fmt::format("{}{}: {}", kErrorPrefix, code, text));
+  return Error(classify(code, text), fmt::format("{}{}: {}", kErrorPrefix, code, text));
 }
 
 std::string unescape_tsv(std::string_view field) {
@@ -247,6 +251,31 @@ ErrorCode to_error_code(int engine_code, std::string_view message) {
   }
 }
 
+ErrorCode to_insert_error_code(int engine_code, std::string_view message) {
+  const ErrorCode code = to_error_code(engine_code, message);
+  if (code != ErrorCode::kInvalidArgument) return code;
+  switch (engine_code) {
+    case 6:    // CANNOT_PARSE_TEXT
+    case 27:   // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+    case 32:   // ATTEMPT_TO_READ_AFTER_EOF
+    case 33:   // CANNOT_READ_ALL_DATA
+    case 38:   // CANNOT_PARSE_DATE
+    case 41:   // CANNOT_PARSE_DATETIME
+    case 53:   // TYPE_MISMATCH
+    case 69:   // ARGUMENT_OUT_OF_BOUND
+    case 70:   // CANNOT_CONVERT_TYPE
+    case 117:  // INCORRECT_DATA
+    case 131:  // TOO_LARGE_STRING_SIZE
+    case 252:  // TOO_MANY_PARTS: one block spans too many days
+    case 321:  // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    case 349:  // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    case 407:  // DECIMAL_OVERFLOW
+    case 691:  // UNKNOWN_ELEMENT_OF_ENUM
+      return ErrorCode::kInvalidArgument;
+    default: return ErrorCode::kInternal;  // a setting, a column, a function that this store does not have
+  }
+}
+
 struct Client::Impl {
   Impl(Url its_url, http::ClientOptions client_options)
       : url(std::move(its_url)), http(url.base, std::move(client_options)) {}
@@ -343,8 +372,9 @@ Result<void> Client::insert(Table table, std::span<const std::string_view> piece
   };
   set("insert_deduplication_token", token);
   set("async_insert", "0");
-  set("max_insert_block_size", kInsertBlockRows);
-  set("min_insert_block_size_rows", kInsertBlockRows);
+  set("max_insert_block_size", kReadBlockRows);
+  set("min_insert_block_size_rows", kGatherRows);
+  set("min_insert_block_size_bytes", kGatherBytes);
   set("input_format_parallel_parsing", "0");
   // A block from before the type of `attrs` changed is converted by way of text; this keeps it from being refused.
   set("type_json_skip_duplicated_paths", "1");
@@ -360,7 +390,8 @@ Result<void> Client::insert(Table table, std::span<const std::string_view> piece
     return std::unexpected(std::move(response).error().within(fmt::format("inserting into {}", table_name(table))));
   }
   if (response->status != 200) {
-    return std::unexpected(to_error(*response).within(fmt::format("inserting into {}", table_name(table))));
+    return std::unexpected(
+        to_error(*response, to_insert_error_code).within(fmt::format("inserting into {}", table_name(table))));
   }
   return {};
 }

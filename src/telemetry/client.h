@@ -59,7 +59,8 @@ class Client {
                       const std::function<bool(std::string_view)>& sink);
 
   // One INSERT of Native blocks, the concatenation of `pieces`; durable on success. The same token twice lands once.
-  // kInvalidArgument and kTooLarge: refused for good as it is. Anything else: nobody knows, send it again.
+  // kInvalidArgument and kTooLarge: refused for good as it is. Anything else: nobody knows, send it again; kInternal:
+  // the fault is the store's own, its schema or its version, and says nothing against the rows.
   Result<void> insert(Table table, std::span<const std::string_view> pieces, std::string_view token,
                       const StatementOptions& options = {});
   // Are there rows of this ingest_id in the day's partition? False for tables without that column.
@@ -78,5 +79,7 @@ class Client {
 int engine_code_of(const Error& error);
 // What a caller can do about an error of that number; `message` tells apart the two meanings of 252.
 ErrorCode to_error_code(int engine_code, std::string_view message);
+// The same of an insert, whose statement is ours: kInvalidArgument only where the rows can be at fault.
+ErrorCode to_insert_error_code(int engine_code, std::string_view message);
 
 }  // namespace fettle::telemetry

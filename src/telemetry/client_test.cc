@@ -50,5 +50,17 @@ TEST(Client, TellsARefusedBlockFromAStoreInTrouble) {
   }
 }
 
+TEST(Client, AFaultOfTheStoresOwnSaysNothingAgainstTheRowsOfAnInsert) {
+  for (const int code : {6, 27, 32, 33, 38, 41, 53, 69, 70, 117, 131, 321, 349, 407, 691})
+    EXPECT_EQ(to_insert_error_code(code, ""), ErrorCode::kInvalidArgument) << code;
+  EXPECT_EQ(to_insert_error_code(252, "Too many partitions for single INSERT block"), ErrorCode::kInvalidArgument);
+  // Settings, columns, types and functions that the store lacks, metadata that changes under it.
+  for (const int code : {115, 16, 10, 47, 36, 517, 42, 43, 8, 20, 44, 46, 48, 50, 62, 63, 73, 80, 179, 386, 446, 457})
+    EXPECT_EQ(to_insert_error_code(code, ""), ErrorCode::kInternal) << code;
+  EXPECT_EQ(to_insert_error_code(252, "Too many parts (3000)"), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(to_insert_error_code(60, ""), ErrorCode::kNotFound);
+  EXPECT_EQ(to_insert_error_code(159, ""), ErrorCode::kDeadlineExceeded);
+}
+
 }  // namespace
 }  // namespace fettle::telemetry

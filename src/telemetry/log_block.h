@@ -1,4 +1,4 @@
-// Log records on their way into `logs`: see span_block.h, which this mirrors.
+// Log records on their way into `logs_hot`: see span_block.h, which this mirrors.
 #pragma once
 
 #include <cstddef>

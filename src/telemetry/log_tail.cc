@@ -48,7 +48,7 @@ Result<Tail> StoreReader::tail(const Scope& scope, const LogFilter& filter, cons
   if (!after) {
     auto newest = client_.query(
         fmt::format("SELECT bitShiftRight(ingest_id, 32) AS writer, max(bitAnd(ingest_id, 4294967295)) FROM "
-                    "{}.logs WHERE received_at >= now() - INTERVAL 1 DAY GROUP BY writer",
+                    "{}.logs_hot WHERE received_at >= now() - INTERVAL 1 DAY GROUP BY writer",
                     client_.database()),
         scoped(scope, options, {}));
     if (!newest) return std::unexpected(std::move(newest).error());
@@ -85,7 +85,7 @@ Result<Tail> StoreReader::tail(const Scope& scope, const LogFilter& filter, cons
   // The newest are kept when more wait than may be shown.
   StatementOptions statement = scoped(scope, options, where.parameters());
   auto done = client_.stream(
-      fmt::format("SELECT {}, ingest_id FROM {}.logs WHERE {} ORDER BY ingest_id DESC, ts DESC LIMIT {} FORMAT "
+      fmt::format("SELECT {}, ingest_id FROM {}.logs_hot WHERE {} ORDER BY ingest_id DESC, ts DESC LIMIT {} FORMAT "
                   "JSONCompactEachRow",
                   log_writer_.columns(), client_.database(), where.sql(), rows_max),
       statement, [&](std::string_view piece) { return lines.feed(piece); });
@@ -96,7 +96,7 @@ Result<Tail> StoreReader::tail(const Scope& scope, const LogFilter& filter, cons
   // A reader that goes on from any row of this answer goes on after all of it: segments are read whole.
   for (TailRow& row : tail.rows) row.position = tail.position;
   if (count == rows_max) {
-    auto waiting = client_.query(fmt::format("SELECT count() FROM {}.logs WHERE {}", client_.database(), where.sql()),
+    auto waiting = client_.query(fmt::format("SELECT count() FROM {}.logs_hot WHERE {}", client_.database(), where.sql()),
                                  scoped(scope, options, where.parameters()));
     if (waiting) tail.skipped = number_of<std::uint64_t>((*waiting)[0][0]) - count;
   }

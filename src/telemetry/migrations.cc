@@ -141,8 +141,11 @@ Result<void> Migrator::check_filters() {
     if (!seen)
       return std::unexpected(std::move(seen).error().within(fmt::format("probing the filter of {}", row.at(0))));
     if (!seen->empty()) {
-      return fail(ErrorCode::kPermissionDenied,
-                  fmt::format("table {} is readable without a workspace: its row filter is missing", row.at(0)));
+      return fail(
+          ErrorCode::kPermissionDenied,
+          fmt::format("table {} is readable without a workspace: its row filter is missing; at a server of your "
+                      "own, as a user who manages access: CREATE ROW POLICY fettle ON {}.* USING {} TO ALL",
+                      row.at(0), schema_.options().database, schema_.tables().front().filter));
     }
   }
   return {};

@@ -158,7 +158,19 @@ std::string Condition::bind(std::string_view type, std::string value) {
 }
 
 std::string Condition::bind_list(const std::vector<std::string>& values) {
-  return bind("Array(String)", sql_array(values));
+  // An Array parameter has escapes of its own within those of every parameter, and stores do not agree on which of the
+  // two are read: a value that needs any travels alone.
+  const bool is_plain = std::ranges::none_of(values, [](const std::string& value) {
+    return std::ranges::any_of(value,
+                               [](char c) { return c == '\'' || c == '\\' || static_cast<unsigned char>(c) < ' '; });
+  });
+  std::string out = "[";
+  for (const std::string& value : values) {
+    if (out.size() > 1) out += ',';
+    out += is_plain ? fmt::format("'{}'", value) : bind("String", value);
+  }
+  out += ']';
+  return is_plain ? bind("Array(String)", std::move(out)) : out;
 }
 
 void add_scope(Condition& condition, const Scope& scope) {
@@ -209,26 +221,6 @@ std::string sql_time(UnixNanos t) {
   text[10] = ' ';
   text.pop_back();
   return text + fmt::format(".{:09}", t % kNanosPerSecond);
-}
-
-std::string sql_array(const std::vector<std::string>& values) {
-  std::string out = "[";
-  for (const std::string& value : values) {
-    if (out.size() > 1) out += ',';
-    out += '\'';
-    for (const char c : value) {
-      if (c == '\'' || c == '\\') out += '\\';
-      if (c == '\n') {
-        out += "\\n";
-      } else if (c == '\t') {
-        out += "\\t";
-      } else if (c != '\0') {
-        out += c;
-      }
-    }
-    out += '\'';
-  }
-  return out + "]";
 }
 
 }  // namespace fettle::telemetry

@@ -18,7 +18,7 @@ class Condition {
   void add(std::string_view sql);
   // Names a parameter for `value` and returns it as SQL: "{p3:String}".
   std::string bind(std::string_view type, std::string value);
-  std::string bind_list(const std::vector<std::string>& values);  // as Array(String)
+  std::string bind_list(const std::vector<std::string>& values);  // as an array of String
   // What follows WHERE; "1" when nothing was added.
   const std::string& sql() const { return sql_.empty() ? kEverything : sql_; }
   const NameValues& parameters() const { return parameters_; }
@@ -37,7 +37,5 @@ void add_filter(Condition& condition, const LogFilter& filter, const IdentifierC
 
 // "2026-11-21 09:14:32.123456789" for a DateTime64(9) parameter.
 std::string sql_time(UnixNanos t);
-// ['a','b'] in ClickHouse's text form, for an Array(String) parameter.
-std::string sql_array(const std::vector<std::string>& values);
 
 }  // namespace fettle::telemetry

@@ -27,7 +27,8 @@ struct Ttl {
 constexpr Ttl kTtls[] = {
     {"spans_hot", "toDateTime(ts)", &RetentionDays::spans_hot},
     {"spans_kept", "toDateTime(ts)", &RetentionDays::spans_kept},
-    {"logs", "toDateTime(ts)", &RetentionDays::logs},
+    {"logs_hot", "toDateTime(ts)", &RetentionDays::logs_hot},
+    {"logs_kept", "toDateTime(ts)", &RetentionDays::logs_kept},
     {"llm_calls", "toDateTime(ts)", &RetentionDays::llm_calls},
     {"number_points", "toDateTime(ts)", &RetentionDays::metrics},
     {"histogram_points", "toDateTime(ts)", &RetentionDays::metrics},
@@ -36,11 +37,12 @@ constexpr Ttl kTtls[] = {
     {"span_rollup", "ts", &RetentionDays::rollups},
     {"events", "toDateTime(ts)", &RetentionDays::events},
 };
-constexpr Ttl kIndexTtls[] = {{"identifiers", "day", nullptr}, {"traces", "day", nullptr}};
+constexpr Ttl kIndexTtls[] = {
+    {"identifiers", "day", nullptr}, {"traces", "day", nullptr}, {"kept_traces", "ts", nullptr}};
 
-// The moment before which `spans` reads what was kept and from which it reads everything.
+// The moment before which `spans` and `logs` read what was kept and from which they read everything.
 constexpr std::string_view kBoundary =
-    "(SELECT fromUnixTimestamp64Nano(argMax(value, version), 'UTC') FROM {db}.state WHERE name = 'spans_boundary')";
+    "(SELECT fromUnixTimestamp64Nano(argMax(value, version), 'UTC') FROM {db}.state WHERE name = 'retention_boundary')";
 
 std::string replace_all(std::string text, std::string_view from, std::string_view to) {
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
@@ -54,7 +56,7 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
 std::string_view table_name(Table table) {
   switch (table) {
     case Table::kSpans: return "spans_hot";
-    case Table::kLogs: return "logs";
+    case Table::kLogs: return "logs_hot";
     case Table::kIdentifiers: return "identifiers";
     case Table::kLlmCalls: return "llm_calls";
     case Table::kSeries: return "series";
@@ -153,6 +155,7 @@ std::vector<Migration> Schema::migrations() const {
       "'debug', severity_number <= 12, 'info', severity_number <= 16, 'warn', severity_number <= 20, 'error', "
       "'fatal'), "
       "event_name {low}, body {text}, body_type UInt8 CODEC(ZSTD(1)), {identifiers}{attributes}, {origin}, "
+      "INDEX severity_range severity_number TYPE minmax, "
       "INDEX body_words body TYPE text(tokenizer = splitByNonAlpha, preprocessor = lower(body))",
       fmt::arg("low", kLow), fmt::arg("text", kText), fmt::arg("identifiers", identifiers),
       fmt::arg("attributes", attributes), fmt::arg("origin", origin));
@@ -173,7 +176,17 @@ std::vector<Migration> Schema::migrations() const {
                              "ReplacingMergeTree", "ORDER BY name", "version"));
   statements.push_back(table("spans_hot", span_columns, "MergeTree", kByTrace));
   statements.push_back(table("spans_kept", span_columns, "MergeTree", kByTrace));
-  statements.push_back(table("logs", log_columns, "MergeTree", kByTrace));
+  statements.push_back(table("logs_hot", log_columns, "MergeTree", kByTrace));
+  statements.push_back(table("logs_kept", log_columns, "MergeTree", kByTrace));
+  // Empty but for the moment in which a day of the hot tables is weighed for the last time and dropped.
+  statements.push_back(table("spans_leaving", span_columns, "MergeTree", kByTrace));
+  statements.push_back(table("logs_leaving", log_columns, "MergeTree", kByTrace));
+  // The traces that retention keeps for a reason, by the time of the row that gave it: see retention.h.
+  statements.push_back(table("kept_traces",
+                             fmt::format("workspace {}, ts DateTime('UTC') CODEC(Delta, ZSTD(1)), trace_id {}, "
+                                         "run UInt64 CODEC(ZSTD(1))",
+                                         kLow, kText),
+                             "ReplacingMergeTree", "PARTITION BY toDate(ts) ORDER BY (workspace, trace_id)", "run"));
   statements.push_back(
       table("identifiers",
             fmt::format("workspace {low}, day Date, value_hash UInt64 CODEC(Delta, ZSTD(1)), kind {low}, "
@@ -267,9 +280,15 @@ std::vector<Migration> Schema::migrations() const {
       "trace_state, flags, kind_code, status_code, duration_ns, promoted, envelope, keep, dropped_attributes_count, "
       "dropped_events_count, dropped_links_count, received_at, ingest_id FROM {{db}}.",
       identifier_names);
-  const std::string boundary(kBoundary);
-  statements.push_back(view("spans", span_select + "spans_kept WHERE ts < " + boundary + " UNION ALL " + span_select +
-                                         "spans_hot WHERE ts >= " + boundary));
+  const std::string log_select = fmt::format(
+      "SELECT workspace, ts, observed_ts, trace_id, span_id, severity_number, severity_text, level, event_name, body, "
+      "body_type, {}promoted, attrs, flags, dropped_attributes_count, service_name, resource, scope_name, "
+      "scope_version, envelope, received_at, ingest_id FROM {{db}}.",
+      identifier_names);
+  for (const auto& [name, select] : {std::pair<std::string, std::string>{"spans", span_select}, {"logs", log_select}}) {
+    statements.push_back(view(
+        name, fmt::format("{0}{1}_kept WHERE ts < {2} UNION ALL {0}{1}_hot WHERE ts >= {2}", select, name, kBoundary)));
+  }
   statements.push_back(view(
       "metrics",
       "SELECT p.workspace AS workspace, p.name AS name, s.type AS type, s.unit AS unit, s.service_name AS "
@@ -280,9 +299,9 @@ std::vector<Migration> Schema::migrations() const {
 }
 
 std::vector<std::string> Schema::table_names() const {
-  return {"migrations",  "state",     "spans_hot",     "spans_kept",       "logs",      "identifiers", "traces",
-          "span_rollup", "llm_calls", "number_points", "histogram_points", "exemplars", "series",      "events",
-          "spans",       "metrics"};
+  return {"migrations",       "state",       "spans_hot",   "spans_kept", "logs_hot",    "logs_kept", "spans_leaving",
+          "logs_leaving",     "kept_traces", "identifiers", "traces",     "span_rollup", "llm_calls", "number_points",
+          "histogram_points", "exemplars",   "series",      "events",     "spans",       "logs",      "metrics"};
 }
 
 std::vector<FilteredTable> Schema::tables() const {

@@ -32,13 +32,14 @@ struct SchemaOptions {
 struct RetentionDays {
   std::uint32_t spans_hot = 4;
   std::uint32_t spans_kept = 90;
-  std::uint32_t logs = 30;
+  std::uint32_t logs_hot = 4;
+  std::uint32_t logs_kept = 30;
   std::uint32_t metrics = 400;
   std::uint32_t rollups = 400;
   std::uint32_t llm_calls = 1'100;
   std::uint32_t events = 400;
   // The identifier index and the list of traces are worth as much as the longest of what they lead to.
-  std::uint32_t indexes() const { return std::max({spans_hot, spans_kept, logs}); }
+  std::uint32_t indexes() const { return std::max({spans_hot, spans_kept, logs_hot, logs_kept}); }
 };
 
 struct Statement {

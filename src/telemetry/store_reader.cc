@@ -57,7 +57,7 @@ Result<UnixNanos> StoreReader::boundary(const ReadOptions& options) {
   statement.time_max = options.time_max;
   statement.stop = options.stop;
   auto rows = client_.query(
-      fmt::format("SELECT argMax(value, version) FROM {}.state WHERE name = 'spans_boundary'", client_.database()),
+      fmt::format("SELECT argMax(value, version) FROM {}.state WHERE name = 'retention_boundary'", client_.database()),
       statement);
   if (!rows) return std::unexpected(std::move(rows).error());
   const std::scoped_lock lock(boundary_mutex_);
@@ -68,15 +68,15 @@ Result<UnixNanos> StoreReader::boundary(const ReadOptions& options) {
 
 Result<std::vector<StoreReader::Slice>> StoreReader::slices(Signal signal, const TimeRange& time, Order order,
                                                             const ReadOptions& options) {
-  if (signal == Signal::kLog) return std::vector<Slice>{{"logs", time}};
   auto border = boundary(options);
   if (!border) return std::unexpected(std::move(border).error());
+  const bool is_spans = signal == Signal::kSpan;
   std::vector<Slice> found;
   if (*border > 0 && (!time.from || *time.from < *border)) {
-    found.push_back({"spans_kept", {time.from, std::min(time.to.value_or(*border), *border)}});
+    found.push_back({is_spans ? "spans_kept" : "logs_kept", {time.from, std::min(time.to.value_or(*border), *border)}});
   }
   if (!time.to || *time.to > *border) {
-    found.push_back({"spans_hot", {std::max(time.from.value_or(*border), *border), time.to}});
+    found.push_back({is_spans ? "spans_hot" : "logs_hot", {std::max(time.from.value_or(*border), *border), time.to}});
   }
   if (order == Order::kNewestFirst) std::ranges::reverse(found);
   return found;
@@ -191,7 +191,11 @@ Result<std::string> StoreReader::outline(const Scope& scope, std::string_view tr
     if (!is_partial) outline.add(line);
     return !is_partial;
   });
-  if (!done) return std::unexpected(std::move(done).error());
+  if (!done && done.error().code() == ErrorCode::kTooLarge && outline.size() > 0) {
+    is_partial = true;  // the first of them fit
+  } else if (!done) {
+    return std::unexpected(std::move(done).error());
+  }
   if (outline.size() == 0) return fail(ErrorCode::kNotFound, "no such trace in this workspace");
   return outline.document(id, is_partial);
 }
@@ -275,7 +279,7 @@ Result<UnixNanos> StoreReader::watermark(const ReadOptions& options) {
   statement.time_max = options.time_max;
   statement.stop = options.stop;
   UnixNanos newest = 0;
-  for (const std::string_view table : {"spans_hot", "logs"}) {
+  for (const std::string_view table : {"spans_hot", "logs_hot"}) {
     auto rows = client_.query(
         fmt::format("SELECT toUnixTimestamp(max(received_at)) FROM {}.{} WHERE ts >= now() - INTERVAL 1 HOUR",
                     client_.database(), table),

@@ -39,7 +39,8 @@ class StoreTest : public testing::Test {
     constexpr std::uint32_t kDays = 20'000;
     return {.spans_hot = kDays,
             .spans_kept = kDays,
-            .logs = kDays,
+            .logs_hot = kDays,
+            .logs_kept = kDays,
             .metrics = kDays,
             .rollups = kDays,
             .llm_calls = kDays,
@@ -54,7 +55,7 @@ class StoreTest : public testing::Test {
   void SetUp() override {
     if (HasFatalFailure()) return;
     for (const std::string& name : schema_->table_names()) {
-      if (name == "migrations" || name == "spans" || name == "metrics") continue;
+      if (name == "migrations" || name == "spans" || name == "logs" || name == "metrics") continue;
       must(client_->execute("TRUNCATE TABLE fettle." + name));
     }
   }
@@ -570,14 +571,14 @@ TEST_F(StoreTest, SpansReadsWhatWasKeptBeforeTheBoundaryAndEverythingAfter) {
   };
   EXPECT_EQ(times("*"), "[-100,100]");
   must(client_->execute(
-      fmt::format("INSERT INTO fettle.state (name, value, version) VALUES ('spans_boundary', {}, 1)", kNoon)));
+      fmt::format("INSERT INTO fettle.state (name, value, version) VALUES ('retention_boundary', {}, 1)", kNoon)));
   EXPECT_EQ(times("*"), "[-100,100]");
   must(client_->execute("TRUNCATE TABLE fettle.spans_kept"));
   EXPECT_EQ(times("*"), "[100]");
   // A reader confined to a workspace is told the same boundary.
   EXPECT_EQ(times("acme"), "[100]");
   must(client_->execute(
-      fmt::format("INSERT INTO fettle.state (name, value, version) VALUES ('spans_boundary', {}, 2)", kNoon + 200)));
+      fmt::format("INSERT INTO fettle.state (name, value, version) VALUES ('retention_boundary', {}, 2)", kNoon + 200)));
   EXPECT_EQ(times("acme"), "[]");
 }
 
@@ -598,7 +599,7 @@ TEST_F(StoreTest, FiltersReachTheKeyThroughTheView) {
 TEST_F(StoreTest, NoTableShowsARowToAnotherWorkspaceOrToNone) {
   const std::vector<std::string> names = schema_->table_names();
   for (const std::string& name : names) {
-    if (name == "state" || name == "spans" || name == "metrics" || name == "migrations") continue;
+    if (name == "state" || name == "spans" || name == "logs" || name == "metrics" || name == "migrations") continue;
     const bool has_day = name == "identifiers" || name == "traces" || name == "series";
     must(client_->execute(fmt::format("INSERT INTO fettle.{} (workspace, {}) VALUES ('acme', {})", name,
                                       has_day ? "day" : "ts", has_day ? "today()" : "now()")));
@@ -633,19 +634,19 @@ TEST_F(StoreTest, RetentionIsSetOncePerChange) {
     return {};
   });
   RetentionDays days = for_decades();
-  days.logs = 10'012;
+  days.logs_kept = 10'012;
   must(migrator.apply_retention(days));
   EXPECT_GT(statements, 0);
-  EXPECT_NE(one("SELECT create_table_query FROM system.tables WHERE database = 'fettle' AND name = 'logs'")
+  EXPECT_NE(one("SELECT create_table_query FROM system.tables WHERE database = 'fettle' AND name = 'logs_kept'")
                 .find("toIntervalDay(10012)"),
             std::string::npos);
   statements = 0;
   must(migrator.apply_retention(days));
   EXPECT_EQ(statements, 0);
-  days.logs = 10'013;
+  days.logs_kept = 10'013;
   must(migrator.apply_retention(days));
   EXPECT_EQ(statements, 1);
-  days.logs = 10'012;
+  days.logs_kept = 10'012;
   must(migrator.apply_retention(days));
   EXPECT_EQ(statements, 2);
 }

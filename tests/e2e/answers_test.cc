@@ -158,6 +158,23 @@ TEST_F(AnswersTest, WhatTheServerSaysOfItself) {
   EXPECT_EQ(schemas_->errors_of("/api/v1/redaction/preview", "post", 200, parse(preview.body)), "");
 }
 
+TEST_F(AnswersTest, AnOutlinePastTheLimitHasTheFirstSpansAndSaysSo) {
+  const auto server = ServerProcess::start({.arguments = {"--limits-trace-spans", "1"}});
+  ASSERT_NE(server, nullptr);
+  ASSERT_EQ(server->post_otlp("/v1/traces", "application/json", one_trace()).status, 200);
+  const std::string target = std::string("/api/v1/traces/") + kTrace + "/outline";
+  ASSERT_TRUE(eventually([&] { return server->get(target).status != 404; }));
+  const auto answer = server->get(target);
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  const auto outline = parse(answer.body);
+  EXPECT_EQ(schemas_->errors_of("/api/v1/traces/{trace_id}/outline", "get", 200, outline), "");
+  EXPECT_TRUE(outline.at("partial").as_bool());
+  EXPECT_EQ(outline.at("spans").as_array().size(), 1U);
+  EXPECT_EQ(outline.at("spans").at(0).at(0).as_string(), "b7ad6b7169203331") << "the one that began first";
+  EXPECT_EQ(outline.at("error_count").as_int64(), 0);
+  EXPECT_FALSE(parse(server_->get(target).body).at("partial").as_bool());
+}
+
 TEST_F(AnswersTest, AClockThatIsAheadIsShown) {
   const std::string now = now_ns(60'000);
   const std::string body =
@@ -174,12 +191,60 @@ TEST_F(AnswersTest, AClockThatIsAheadIsShown) {
   EXPECT_LE(skew.at(0).at("skew_ms").to_number<double>(), 60'000);
 }
 
+TEST_F(AnswersTest, LargeAnswersAreCompressedForClientsElsewhere) {
+  const auto coded = [](const std::string& target, const ServerProcess::HeaderList& more) {
+    ServerProcess::HeaderList headers = {{"Accept-Encoding", "gzip, zstd"}};
+    headers.insert(headers.end(), more.begin(), more.end());
+    const auto answer = server_->get(target, headers);
+    EXPECT_EQ(answer.status, 200) << target;
+    return std::string(answer.headers.get("Content-Encoding"));
+  };
+  const ServerProcess::HeaderList elsewhere = {{"X-Forwarded-For", "192.0.2.7"}};
+  for (const char* target : {"/api/v1/openapi.json", "/api/v1/spans", "/metrics"}) {
+    EXPECT_EQ(coded(target, elsewhere), "zstd") << target;
+    EXPECT_EQ(coded(target, {}), "") << target;
+  }
+  EXPECT_EQ(coded("/health/live", elsewhere), "");
+}
+
 TEST_F(AnswersTest, Problems) {
   for (const char* target :
        {"/api/v1/spans?limit=0", "/api/v1/logs?cursor=junk", "/api/v1/traces/ffffffffffffffffffffffffffffffff"}) {
     const auto answer = server_->get(target);
     EXPECT_GE(answer.status, 400) << target;
     EXPECT_EQ(schemas_->problem_errors_of(parse(answer.body)), "") << answer.body;
+  }
+}
+
+TEST(Filters, AValueIsFoundWhateverItHolds) {
+  const auto server = ServerProcess::start({});
+  ASSERT_NE(server, nullptr);
+  const std::vector<std::string> values = {"o'brien", "a\\b", "a\tb", "a\nb", "a\\nb", "it\\'s", "100%"};
+  for (const std::string& value : values) {
+    const std::string text = boost::json::serialize(boost::json::string(value));
+    const std::string span =
+        R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0af7651916cd43dd8448eb211c80319c",
+      "spanId":"b7ad6b7169203331","name":)" +
+        text + R"(,"startTimeUnixNano":")" + now_ns(-1000) + R"(","endTimeUnixNano":")" + now_ns() +
+        R"(","attributes":[{"key":"client_id","value":{"stringValue":)" + text +
+        R"(}},{"key":"order","value":{"stringValue":)" + text + "}}]}]}]}]}";
+    ASSERT_EQ(server->post_otlp("/v1/traces", "application/json", span).status, 200);
+  }
+  const auto found = [&](const std::string& target) {
+    const auto answer = server->get(target);
+    EXPECT_EQ(answer.status, 200) << target << ": " << answer.body;
+    return answer.status == 200 ? parse(answer.body).at("spans").as_array() : boost::json::array();
+  };
+  ASSERT_TRUE(eventually([&] { return found("/api/v1/spans").size() == values.size(); }));
+  for (const std::string& value : values) {
+    const std::string encoded = http::percent_encode(value);
+    // An identifier, which has a column, and an attribute; alone and in a list.
+    for (const std::string& filter : {"client_id=" + encoded, "attr.order=" + encoded,
+                                     "attr.order=nothing&attr.order=" + encoded, "client_id=x&client_id=" + encoded}) {
+      const auto spans = found("/api/v1/spans?" + filter);
+      ASSERT_EQ(spans.size(), 1U) << filter;
+      EXPECT_EQ(spans[0].at("name").as_string(), value) << filter;
+    }
   }
 }
 

@@ -320,7 +320,7 @@ TEST(Lifecycle, APartThatTheStorePutAsideIsSaidByHealthMetricsAndDoctor) {
   EXPECT_EQ(server->terminate(), 0);
   EXPECT_THAT(doctor().out, HasSubstr("ok    tables: no part was put aside"));
 
-  const auto part = a_part_of(data, "logs");
+  const auto part = a_part_of(data, "logs_hot");
   ASSERT_FALSE(part.empty());
   std::filesystem::resize_file(part / "checksums.txt", 0);
   server = ServerProcess::start({.data = data});
@@ -330,11 +330,11 @@ TEST(Lifecycle, APartThatTheStorePutAsideIsSaidByHealthMetricsAndDoctor) {
   })) << server->get("/health").body;
   const std::string health = server->get("/health").body;
   EXPECT_THAT(health, HasSubstr(R"({"status":"degraded")"));
-  EXPECT_THAT(health, HasSubstr("(logs 1)"));
+  EXPECT_THAT(health, HasSubstr("(logs_hot 1)"));
   EXPECT_THAT(server->log(), HasSubstr("store_detached_parts"));
   const Ended warned = doctor();
   EXPECT_EQ(warned.exit_code, 0) << warned.out;
-  EXPECT_THAT(warned.out, HasSubstr("warn  tables: the engine put parts aside and does not read them (logs 1)"));
+  EXPECT_THAT(warned.out, HasSubstr("warn  tables: the engine put parts aside and does not read them (logs_hot 1)"));
 
   // The look that the manual describes.
   http::Client engine("unix:" + (data / "engine/engine.sock").string(), http::ClientOptions{});
@@ -342,7 +342,7 @@ TEST(Lifecycle, APartThatTheStorePutAsideIsSaidByHealthMetricsAndDoctor) {
   look.body = {"SELECT table, reason FROM system.detached_parts WHERE database = 'fettle'"};
   const auto seen = engine.send(look);
   ASSERT_TRUE(seen) << seen.error().message();
-  EXPECT_EQ(seen->body, "logs\tbroken-on-start\n");
+  EXPECT_EQ(seen->body, "logs_hot\tbroken-on-start\n");
 }
 
 TEST(Lifecycle, DoctorAndRedactTakeTheConfigurationOfAServerThatIsReachable) {

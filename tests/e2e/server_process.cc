@@ -23,10 +23,9 @@ std::string read_file(const std::filesystem::path& path) {
 
 int exit_code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
-// Starts `fettle` with its three streams; the parent keeps no end of the child's.
-pid_t spawn(const std::vector<std::string>& arguments, int in, int out, int err) {
+// Starts `fettle`, or another program, with its three streams; the parent keeps no end of the child's.
+pid_t spawn(const std::vector<std::string>& arguments, int in, int out, int err, std::string program = FETTLE_PROGRAM) {
   std::vector<char*> argv;
-  std::string program = FETTLE_PROGRAM;
   argv.push_back(program.data());
   std::vector<std::string> copies = arguments;
   for (std::string& argument : copies) argv.push_back(argument.data());
@@ -84,6 +83,49 @@ Ended run_fettle(const std::vector<std::string>& arguments, std::string_view inp
   return {.exit_code = exit_code_of(status),
           .out = read_file(scratch.path() / "out"),
           .err = read_file(scratch.path() / "err")};
+}
+
+std::unique_ptr<EngineProcess> EngineProcess::start(std::string_view tokens) {
+  std::unique_ptr<EngineProcess> engine(new EngineProcess);
+  const std::filesystem::path folder = engine->scratch_.path();
+  // A server writes the engine's configuration: one starts for that alone.
+  {
+    const auto server = ServerProcess::start({.data = folder / "written"});
+    if (server == nullptr) return nullptr;
+    server->terminate();
+  }
+  std::string config = read_file(folder / "written/engine/config.xml");
+  const std::string users = (folder / "written/engine/users.xml").string();
+  engine->scratch_.write("users.xml", read_file(users));
+  if (const std::size_t at = config.find(users); at != std::string::npos) {
+    config.replace(at, users.size(), (folder / "users.xml").string());
+  }
+  const std::filesystem::path log = folder / "engine.log";
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  const int err = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  engine->pid_ =
+      spawn({"--data", (folder / "data").string(), "--socket", (folder / "engine.sock").string(), "--config",
+             engine->scratch_.write("config.xml", config).string(), "--tcp", "127.0.0.1:0", "--tcp-tokens",
+             engine->scratch_.write("tokens.json", tokens).string()},
+            null, null, err, (std::filesystem::path(FETTLE_PROGRAM).parent_path() / "fettle-engine").string());
+  for (const int fd : {null, err}) ::close(fd);
+  constexpr std::string_view kSaid = R"("tcp":")";
+  const bool is_up = eventually([&] {
+    const std::string text = read_file(log);
+    const std::size_t at = text.find(kSaid);
+    if (at == std::string::npos || text.find("engine_started") == std::string::npos) return false;
+    engine->address_ = text.substr(at + kSaid.size(), text.find('"', at + kSaid.size()) - at - kSaid.size());
+    return true;
+  });
+  if (is_up) return engine;
+  ADD_FAILURE() << "the engine does not start:\n" << read_file(log);
+  return nullptr;
+}
+
+EngineProcess::~EngineProcess() {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
 }
 
 std::unique_ptr<ServerProcess> ServerProcess::start(Options options) {

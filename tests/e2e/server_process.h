@@ -47,6 +47,23 @@ struct Ended {
 // Runs `fettle` with these arguments to its end.
 Ended run_fettle(const std::vector<std::string>& arguments, std::string_view input = {});
 
+// `fettle-engine` by itself, with the tables' row filters of this version and a TCP port: the store of a server that
+// has it as its telemetry.url.
+class EngineProcess {
+ public:
+  // `tokens` is the text of its token file. Null, with a test failure that shows its log, if it does not start.
+  static std::unique_ptr<EngineProcess> start(std::string_view tokens);
+  ~EngineProcess();
+  std::string url() const { return "http://" + address_; }
+  std::filesystem::path write(std::string_view name, std::string_view text) const { return scratch_.write(name, text); }
+
+ private:
+  EngineProcess() = default;
+  ScratchFolder scratch_;
+  pid_t pid_ = -1;
+  std::string address_;
+};
+
 class ServerProcess {
  public:
   struct Options {

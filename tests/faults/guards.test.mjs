@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Fettle, JSON_TYPE, Load, any, attributes, logs, nanos, post, request, sleep, span, traces } from './harness.mjs';
+import { Fettle, JSON_TYPE, Load, any, attributes, logs, nanos, post, request, span, traces, until } from './harness.mjs';
 
 test('a development server answers no foreign host or origin and takes nothing that a page could send', async (t) => {
   const server = new Fettle();
@@ -31,13 +31,14 @@ test('SIGTERM under load ends with 0 within ten seconds and loses nothing', { ti
   t.after(() => server.dispose());
   await server.start();
   const load = new Load(server);
-  await sleep(1500);
+  await until('a load to speak of', () => load.acknowledged.size > 1000);
   const began = Date.now();
   assert.deepEqual(await server.terminate(), { code: 0, signal: null });
   assert.ok(Date.now() - began < 10_000, `${Date.now() - began} ms`);
   assert.ok(!existsSync(join(server.data, 'ports.json')));
   await server.start();
   await load.stop();
+  assert.ok(load.acknowledged.size > 1000);
   await server.settled();
   const [[rows, unique]] = await server.sql('SELECT count(), uniqExact(span_id) FROM spans');
   assert.deepEqual([Number(rows), Number(unique)], [load.acknowledged.size, load.acknowledged.size]);
@@ -75,7 +76,7 @@ test('no query and no endpoint leads from one workspace to another', { timeout: 
   const queries = [
     'SELECT * FROM spans', 'SELECT * FROM logs', 'SELECT * FROM metrics', 'SELECT * FROM llm_calls', 'SELECT * FROM events', "SELECT * FROM spans WHERE workspace = 'acme'",
     'WITH x AS (SELECT * FROM spans) SELECT * FROM x', 'SELECT (SELECT groupArray(name) FROM spans)', 'SELECT a.name FROM spans a JOIN spans b ON a.trace_id = b.trace_id', 'SELECT name FROM spans UNION ALL SELECT body FROM logs',
-    'SELECT * FROM fettle.spans_hot', 'SELECT * FROM fettle.traces', 'SELECT * FROM fettle.identifiers', "SELECT * FROM merge('fettle', '.*')", "SELECT * FROM merge('.*', 'spans.*')", "SELECT * FROM file('/etc/passwd', 'LineAsString')", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV')",
+    'SELECT * FROM fettle.spans_hot', 'SELECT * FROM fettle.logs_hot', 'SELECT * FROM fettle.logs_kept', 'SELECT * FROM fettle.kept_traces', 'SELECT * FROM fettle.traces', 'SELECT * FROM fettle.identifiers', "SELECT * FROM merge('fettle', '.*')", "SELECT * FROM merge('.*', 'spans.*')", "SELECT * FROM file('/etc/passwd', 'LineAsString')", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV')",
     'SELECT * FROM numbers(3)', "SELECT * FROM remote('127.0.0.1', fettle.spans)", "SELECT * FROM cluster('default', fettle.spans)", 'SELECT * FROM system.processes', 'SELECT * FROM system.parts', 'SELECT * FROM system.tables', "SELECT name FROM spans SETTINGS log_comment = 'acme'", "SELECT name FROM spans SETTINGS log_comment = '*'",
     "SELECT name FROM (SELECT name FROM spans SETTINGS log_comment = 'acme')", "SET log_comment = 'acme'", 'SELECT 1; SELECT name FROM spans', "SELECT name FROM spans INTO OUTFILE '/tmp/fettle-faults-out'", 'SELECT name FROM spans FORMAT JSON', 'INSERT INTO logs SELECT * FROM logs', 'DROP TABLE fettle.spans_hot', 'SHOW TABLES', 'DESCRIBE TABLE spans',
     "SELECT name FROM spans -- '\n", "SELECT dictGet('a', 'b', 1)", 'SELECT count() FROM spans WHERE trace_id IN fettle.traces', 'EXPLAIN SELECT * FROM spans', "SELECT * FROM view(SELECT * FROM fettle.spans_hot SETTINGS log_comment = '*')", "SELECT file('/etc/passwd')", "SELECT name FROM loop(fettle.spans_hot)", "SELECT * FROM mergeTreeIndex('fettle', 'spans_hot')",

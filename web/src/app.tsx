@@ -8,7 +8,7 @@ import { railOpen } from './data/prefs';
 import { startStatus } from './data/status';
 import { enterWorkspace, go, location, param, setParams, travel, type Place } from './routes';
 import { absolute, rangeLabel } from './lib/time';
-import { clockShort } from './lib/fmt';
+import { dayClock } from './lib/fmt';
 import { range, zone } from './data/filters';
 import { Announcements } from './ui/announce';
 import { copyText } from './ui/Copy';
@@ -108,7 +108,7 @@ export function App() {
   useEffect(() => {
     const title = place === 'unknown' || place === 'home' ? '' : TITLES[place];
     const what = subject !== '' && place === 'journey' ? `${subject.slice(0, 40)} · ` : '';
-    const when = place === 'logs' || place === 'traces' ? `${rangeLabel(time, (ms) => clockShort(ms, zone()))} · ` : '';
+    const when = place === 'logs' || place === 'traces' ? `${rangeLabel(time, (ms) => dayClock(ms, zone()))} · ` : '';
     document.title = `${title === '' ? '' : `${what}${title} · ${when}`}${workspace} · Fettle`;
   }, [place, subject, time, workspace]);
 

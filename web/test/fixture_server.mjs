@@ -3,6 +3,7 @@
 //
 //   node test/fixture_server.mjs [port]          prints the address
 //   POST /_fixture {"delayMs", "fail": {"<path part>": status}, "partial", "never", "down", "lag_ms", "dropped"}
+//   GET /_fixture                                how many tails are open: {"tails"}
 //   POST /_fixture/log {"body", "level", …}      sends a line down the tail
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
@@ -16,6 +17,7 @@ export const IDS = {
   big: 'feedc0de000000000000000000100000',
   hostile: '0bad0bad0bad0bad0bad0bad0bad0bad',
   orphan: '0000facade00000000000000000facad',
+  cut: 'c0ffee0000000000000000000000cafe',
   sampled: '5a5a5a5a000000000000000000005a5a',
 };
 
@@ -44,13 +46,16 @@ class Store {
   spans = [];
   logs = [];
   byTrace = new Map();
-  constructor(seed, now) {
+  constructor(seed, now, daysBack) {
     this.rand = random(seed);
     this.nowUs = now * 1000;
     this.routine();
+    // Some of it once more, that many days earlier, for lists that reach over midnight.
+    if (daysBack > 0) this.earlier(daysBack * 86_400e6);
     this.crm();
     this.hostile();
     this.orphan();
+    this.cut();
     this.sampled();
     this.big = undefined;
     this.spans.sort((a, b) => a.us - b.us);
@@ -219,6 +224,11 @@ class Store {
     }
   }
 
+  earlier(us) {
+    for (const list of [this.spans, this.logs])
+      for (const row of list.slice(-200)) list.push({ ...row, us: row.us - us, ts: ts(row.us - us) });
+  }
+
   crm() {
     const T = IDS.crm;
     const t0 = this.nowUs - 22 * 60e6;
@@ -375,6 +385,12 @@ class Store {
       ids: { correlation_id: 'corr-two' },
     });
   }
+  // A trace with more spans than an outline holds.
+  cut() {
+    const t0 = this.nowUs - 45 * 60e6;
+    const root = this.span(IDS.cut, '', 'web', 'GET /export', t0, 40_000, { kind: 'server' });
+    for (let i = 0; i < 3; i += 1) this.span(IDS.cut, root, 'db', `SELECT part ${i}`, t0 + 1000 * i, 900);
+  }
   sampled() {
     const t0 = this.nowUs - 50 * 60e6;
     for (let i = 0; i < 4; i += 1)
@@ -435,6 +451,7 @@ class Store {
         services,
         span_count: N,
         error_count: errors,
+        partial: false,
         spans: rows,
       }),
     };
@@ -504,9 +521,9 @@ function matches(params, isLog) {
 
 const bare = ({ us: _us, tookUs: _took, ...row }) => row;
 
-export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
+export function startFixture({ port = 0, seed = 20_261_121, daysBack = 0 } = {}) {
   const started = Date.now();
-  const store = new Store(seed, started);
+  const store = new Store(seed, started, daysBack);
   const control = {
     delayMs: 0,
     fail: {},
@@ -589,6 +606,7 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
           services,
           span_count: spans.length,
           error_count: spans.filter((s) => s.status === 'error').length,
+          partial: id === IDS.cut,
           spans: spans.map((s) => [
             s.span_id,
             index.get(s.parent_span_id) ?? -1,
@@ -749,6 +767,9 @@ export function startFixture({ port = 0, seed = 20_261_121 } = {}) {
       request.on('data', (c) => (text += c));
       request.on('end', () => then(text));
     };
+    if (url.pathname === '/_fixture' && request.method === 'GET') {
+      return response.end(JSON.stringify({ tails: tails.size }));
+    }
     if (url.pathname === '/_fixture') {
       return body((text) => {
         Object.assign(control, JSON.parse(text));

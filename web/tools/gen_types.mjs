@@ -1,8 +1,9 @@
 // Writes src/data/types.gen.ts from the server's description of its API (docs/openapi.yaml) and its catalogue of
 // identifiers (packs/identifiers.yaml), or with --check fails when the file in the tree is not what those say.
 //
-// What comes out: the names of the identifiers, one readonly type per entry of components.schemas, and `Api`, which maps each path to the query
-// parameters and the JSON answer of its GET (and the body of its POST). Nothing else of OpenAPI is read.
+// What comes out: the names of the identifiers, `ApiGet`, which maps each path to the query parameters and the JSON
+// answer of its GET, and one readonly type per schema that those answers are made of. The page only reads, so nothing
+// else of OpenAPI is written down.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +16,7 @@ const spec = parse(readFileSync(source, 'utf8'));
 
 const pascal = (name) => name.replace(/(^|[^A-Za-z0-9]+)([A-Za-z0-9])/g, (_, __, c) => c.toUpperCase());
 const key = (name) => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name));
+const named = new Set(); // schemas that what was written so far refers to
 const refName = (ref) => pascal(ref.split('/').at(-1));
 
 function resolve(node) {
@@ -51,7 +53,10 @@ function arrayType(schema, indent) {
 
 function type(schema, indent = 0) {
   if (schema === undefined || schema === true) return 'unknown';
-  if (schema.$ref) return refName(schema.$ref);
+  if (schema.$ref) {
+    named.add(schema.$ref.split('/').at(-1));
+    return refName(schema.$ref);
+  }
   if ('const' in schema) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.map((v) => JSON.stringify(v)).join(' | ');
   const several = schema.oneOf ?? schema.anyOf;
@@ -79,37 +84,35 @@ function answer(operation) {
   return type((content['application/json'] ?? {}).schema, 2);
 }
 
-function operationType(path, item, operation) {
+function operationType(item, operation) {
   const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
   const query = parameters.filter((p) => p.in === 'query');
   const lines = query.map((p) => `      readonly ${key(p.name)}?: ${type(resolve(p.schema) ?? {}, 3)};`);
-  const body = resolve(operation.requestBody)?.content?.['application/json']?.schema;
   return [
     `    readonly query: {${lines.length > 0 ? `\n${lines.join('\n')}\n    ` : ''}};`,
-    ...(body ? [`    readonly body: ${type(body, 2)};`] : []),
     `    readonly answer: ${answer(operation)};`,
   ].join('\n');
 }
 
 const identifiers = parse(readFileSync(join(web, '../packs/identifiers.yaml'), 'utf8')).identifiers.map((i) => i.name);
 
+const paths = Object.entries(spec.paths ?? {})
+  .filter(([path, item]) => path.startsWith('/api/') && item.get)
+  .map(([path, item]) => `  readonly ${JSON.stringify(path)}: {\n${operationType(item, item.get)}\n  };`);
+// A set gives what is added to it while it is walked, so this reaches what schemas refer to in turn.
+const types = new Map();
+for (const name of named) types.set(name, type(spec.components.schemas[name]));
+
 const out = [
   '// Generated from docs/openapi.yaml and packs/identifiers.yaml by `npm run types`. Do not edit.',
   '',
   '// What a filter may be named, besides the parameters of each path.',
   `export const IDENTIFIERS: readonly string[] = ${JSON.stringify(identifiers)};\n`,
-  ...Object.entries(spec.components?.schemas ?? {}).map(
-    ([name, schema]) => `export type ${pascal(name)} = ${type(schema)};\n`,
-  ),
+  ...Object.keys(spec.components?.schemas ?? {})
+    .filter((name) => types.has(name))
+    .map((name) => `export type ${pascal(name)} = ${types.get(name)};\n`),
+  `export interface ApiGet {\n${paths.join('\n')}\n}`,
 ];
-for (const method of ['get', 'post']) {
-  out.push(`export interface Api${pascal(method)} {`);
-  for (const [path, item] of Object.entries(spec.paths ?? {})) {
-    if (!path.startsWith('/api/') || !item[method]) continue;
-    out.push(`  readonly ${JSON.stringify(path)}: {\n${operationType(path, item, item[method])}\n  };`);
-  }
-  out.push('}', '');
-}
 const text = `${out.join('\n').trimEnd()}\n`;
 
 if (process.argv.includes('--check')) {

@@ -5,8 +5,9 @@
 //   server.listen("unix:/…/engine.sock", service.gate(Listener::kUnix), service.handler(Listener::kUnix));
 //
 // Callers on the Unix socket are trusted and name the workspace themselves, in the setting log_comment. Callers over
-// TCP are known by a token: the workspace comes from it and from nothing else, and unless it is an administrator's
-// the session is read-only, its settings come from a short list, and it closes after the statement.
+// TCP are known by a token: the workspace comes from it and from nothing else, and whatever the token's scopes the
+// session is read-only, its settings come from a short list, and it closes after the statement. Who may write to the
+// engine at all may write into every workspace: that stays with the server, on the socket.
 #pragma once
 
 #include <atomic>
@@ -87,6 +88,7 @@ class Service {
   SessionPool pool_;
   Watch watch_;
   Lane reads_;
+  Lane tcp_reads_;  // of their own, so that the server's reads never wait for theirs
   Lane inserts_;
   Lane others_;
   Lane health_;

@@ -95,6 +95,11 @@ class Lexer {
     const bool is_prefixed = begin > 0 && is_word(text_[begin - 1]);
     while (at_ < text_.size()) {
       const char c = text_[at_++];
+      // The engine reads escapes in names, and we compare names as they are written.
+      if (kind == TokenKind::kQuotedName && (c == '\\' || static_cast<unsigned char>(c) < ' ')) {
+        error_ = "a quoted name holds a backslash or a control character";
+        return std::nullopt;
+      }
       if (c == '\\') {
         if (is_prefixed) break;
         ++at_;
@@ -130,6 +135,13 @@ class Lexer {
   std::size_t at_ = 0;
   std::string_view error_;
 };
+
+// What a word or quoted name says; empty for anything else.
+std::string_view name_of(std::string_view sql, const Token& token) {
+  const std::string_view text = sql.substr(token.begin, token.end - token.begin);
+  if (token.kind == TokenKind::kWord) return text;
+  return token.kind == TokenKind::kQuotedName ? text.substr(1, text.size() - 2) : std::string_view{};
+}
 
 // Tokens of a statement read one at a time, so that an INSERT's inline data is never lexed.
 class Reader {
@@ -344,13 +356,31 @@ std::vector<std::string> function_names(std::string_view sql) {
   std::vector<std::string> out;
   Lexer lexer(sql);
   std::string name;
+  bool is_applied = false;
   while (auto token = lexer.next()) {
-    const std::string_view text = sql.substr(token->begin, token->end - token->begin);
-    if (token->kind == TokenKind::kSymbol && text == "(" && !name.empty()) out.push_back(name);
-    name.clear();
-    if (token->kind == TokenKind::kWord) name = text;
-    if (token->kind == TokenKind::kQuotedName && text.size() >= 2) name = text.substr(1, text.size() - 2);
+    const bool opens = token->kind == TokenKind::kSymbol && sql[token->begin] == '(';
+    if (opens && !name.empty()) out.push_back(name);
+    const bool is_after_apply = name == "apply";
+    name = name_of(sql, *token);
     std::transform(name.begin(), name.end(), name.begin(), lower);
+    // `* APPLY(f)` and `* APPLY f` call f without brackets of its own.
+    if ((is_after_apply || is_applied) && !name.empty()) out.push_back(name);
+    is_applied = is_after_apply && opens;
+  }
+  return out;
+}
+
+std::vector<std::string> names_in(std::string_view sql, std::string_view database) {
+  std::vector<std::string> out;
+  Lexer lexer(sql);
+  std::string_view before;  // the name before the last token, when that is a dot
+  std::string_view last;    // the last token's name
+  while (auto token = lexer.next()) {
+    const std::string_view name = name_of(sql, *token);
+    if (before == database && !name.empty()) out.emplace_back(name);
+    const bool is_dot = token->kind == TokenKind::kSymbol && sql[token->begin] == '.';
+    before = is_dot ? last : std::string_view{};
+    last = name;
   }
   return out;
 }
@@ -358,13 +388,8 @@ std::vector<std::string> function_names(std::string_view sql) {
 bool mentions(std::string_view sql, std::string_view name) {
   Lexer lexer(sql);
   while (auto token = lexer.next()) {
-    std::string_view text = sql.substr(token->begin, token->end - token->begin);
-    if (token->kind == TokenKind::kQuotedName && text.size() >= 2) {
-      text = text.substr(1, text.size() - 2);
-    } else if (token->kind != TokenKind::kWord) {
-      continue;
-    }
-    if (std::ranges::equal(text, name, {}, lower)) return true;
+    const std::string_view text = name_of(sql, *token);
+    if (!text.empty() && std::ranges::equal(text, name, {}, lower)) return true;
   }
   return false;
 }

@@ -46,8 +46,11 @@ Result<Statement> parse_statement(std::string_view sql);
 std::string insert_from_file(const Statement& insert, std::string_view path, std::string_view compression,
                              std::string_view token, std::string_view default_format);
 
-// Lower-case names of all functions called, of quoted names too: `merge`, `count`.
+// Lower-case names of all functions called or applied to columns, of quoted names too: `merge`, `count`.
 std::vector<std::string> function_names(std::string_view sql);
+
+// The names that follow `database` and a dot, as they are written.
+std::vector<std::string> names_in(std::string_view sql, std::string_view database);
 
 // True when `name` (lower case) stands somewhere as a word or quoted name, whatever its role; never inside a literal or
 // comment.

@@ -56,10 +56,18 @@ TEST(Statement, FinalSemicolonIsCutOffAndAnythingBehindItIsRefused) {
 
 TEST(Statement, DoubtfulExtentIsRefused) {
   for (const char* sql : {
-           "", " ; ", "SELECT 'open", "SELECT `open", "SELECT 1 /* open",
+           "",
+           " ; ",
+           "SELECT 'open",
+           "SELECT `open",
+           "SELECT 1 /* open",
            "SELECT 1 /* a /* b */ c */",  // the engine nests comments
-           "SELECT \xE2\x80\x98;\xE2\x80\x99", "SELECT $a; b$ $a; b$",
+           "SELECT \xE2\x80\x98;\xE2\x80\x99",
+           "SELECT $a; b$ $a; b$",
            "SELECT x'\\'; DROP TABLE t --'",  // no escapes in a literal with a prefix
+           "SELECT 1 SETTINGS `log\\x5fcomment` = '*'",
+           "SELECT \"a\\\\b\"",
+           "SELECT 1 AS `a\nb`",
        }) {
     const auto statement = parse_statement(sql);
     ASSERT_FALSE(statement) << sql;
@@ -115,6 +123,13 @@ TEST(Statement, FunctionsAreFoundHoweverTheyAreWritten) {
   EXPECT_THAT(
       function_names("SELECT Merge ('d', 't'), `mergeTreeIndex`/* */(1), \"url\"(2), 'file(3)', x FROM remote\n(4)"),
       ElementsAre("merge", "mergetreeindex", "url", "remote"));
+  EXPECT_THAT(function_names("SELECT * APPLY(Sleep), * APPLY sleepEachRow, * APPLY (x -> sin(x)), y"),
+              ElementsAre("apply", "sleep", "sleepeachrow", "apply", "x", "sin"));
+}
+
+TEST(Statement, NamesInADatabaseAreFoundHoweverTheyAreWritten) {
+  EXPECT_THAT(names_in("SELECT system.a, `system` /* */ . \"b c\" FROM x.system.d, 'system.e', system f", "system"),
+              ElementsAre("a", "b c", "d"));
 }
 
 TEST(Statement, LogsHoldNoLiterals) {

@@ -71,20 +71,21 @@ Result<void> Tokens::load() {
     const auto* object = item.if_object();
     const auto* sha256 = object == nullptr ? nullptr : object->if_contains("sha256");
     const auto* workspace = object == nullptr ? nullptr : object->if_contains("workspace");
-    const auto* admin = object == nullptr ? nullptr : object->if_contains("admin");
-    if (sha256 == nullptr || !sha256->is_string() || workspace == nullptr || !workspace->is_string() ||
-        (admin != nullptr && !admin->is_bool())) {
-      return refuse("an entry lacks sha256 or workspace, or its admin is not true or false");
+    const auto* server = object == nullptr ? nullptr : object->if_contains("server");
+    const bool is_server = server != nullptr && server->is_bool() && server->get_bool();
+    if (sha256 == nullptr || !sha256->is_string() || is_server == (workspace != nullptr) ||
+        (workspace != nullptr && !workspace->is_string()) || (server != nullptr && !server->is_bool())) {
+      return refuse("an entry lacks sha256, has not one of workspace and server, or its server is not true or false");
     }
     Entry entry{.sha256 = std::string(sha256->get_string()), .caller = {}};
     std::transform(entry.sha256.begin(), entry.sha256.end(), entry.sha256.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
-    entry.caller.workspace = std::string(workspace->get_string());
-    entry.caller.is_admin = admin != nullptr && admin->get_bool();
+    entry.caller.is_trusted = is_server;
+    if (!is_server) entry.caller.workspace = std::string(workspace->get_string());
     if (entry.sha256.size() != kSha256HexSize || !is_hex(entry.sha256))
       return refuse("a sha256 is not 64 hexadecimal digits");
     // Never '*': that name reads every workspace.
-    if (!is_workspace_name(entry.caller.workspace)) return refuse("a workspace's name is not allowed");
+    if (!is_server && !is_workspace_name(entry.caller.workspace)) return refuse("a workspace's name is not allowed");
     entries.push_back(std::move(entry));
   }
   MutexLock lock(mutex_);

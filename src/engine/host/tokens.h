@@ -1,6 +1,6 @@
 // Who may use the TCP port: a JSON file of token hashes, read again whenever it changes.
 //
-//   [{"sha256": "<hex of the token's SHA-256>", "workspace": "acme", "admin": false}, …]
+//   [{"sha256": "<hex of the token's SHA-256>", "workspace": "acme"}, {"sha256": "…", "server": true}, …]
 #pragma once
 
 #include <optional>
@@ -15,10 +15,11 @@
 namespace fettle::engine_host {
 
 struct Caller {
-  // Empty for a caller on the Unix socket, who passes log_comment himself.
+  // Empty for a trusted caller, who passes log_comment himself.
   std::string workspace;
-  bool is_trusted = false;  // on the Unix socket
-  bool is_admin = false;    // may write, and is not bound to his workspace's limits
+  // On the Unix socket, or a Fettle server elsewhere that has this engine as its store: may write, and is bound to no
+  // workspace and no limits.
+  bool is_trusted = false;
 };
 
 // Thread-safe.

@@ -1,10 +1,14 @@
 #include "ingest/grpc/receiver.h"
 
 #include <fmt/format.h>
+#include <grpcpp/alarm.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/resource_quota.h>
 
-#include <mutex>
+#include <algorithm>
+#include <atomic>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -15,6 +19,10 @@ namespace fettle::ingest {
 namespace {
 
 constexpr std::string_view kPrefix = "/opentelemetry.proto.collector.";
+// A connection whose other end is gone is found out, and one that nobody uses is closed.
+constexpr int kKeepaliveMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+constexpr int kIdleMs = 600'000;
 
 std::optional<otlp::Signal> signal_of(std::string_view method) {
   if (!method.starts_with(kPrefix)) return std::nullopt;
@@ -66,15 +74,30 @@ struct Shared {
   Front& front;
   const access::Authenticator& authenticator;
   Clock& clock;
+  const std::chrono::milliseconds message_time_max;
 };
 
-// One call. Deletes itself in OnDone, which gRPC calls last.
+class Call;
+
+// What is left of a call for those who may come too late: its answer, its alarm. Whoever ends the call takes it first;
+// the others find it gone.
+struct CallEnd {
+  std::atomic<Call*> call;
+  std::atomic<bool> has_message = false;
+  // Held until the front lets go of the request, even when the caller has gone.
+  std::optional<Front::Ticket> ticket = {};
+
+  Call* take() { return call.exchange(nullptr); }
+};
+
+// One call. Deletes itself in OnDone, which gRPC calls last, after one of answer(), the alarm and OnCancel() ended it:
+// a call ends even if nobody answers it.
 class Call final : public grpc::ServerGenericBidiReactor {
  public:
   Call(Shared& shared, grpc::GenericCallbackServerContext& context) : shared_(shared) {
     signal_ = signal_of(context.method());
     if (!signal_) {
-      Finish({grpc::StatusCode::UNIMPLEMENTED, "expected an Export method of OTLP trace, logs or metrics v1"});
+      end({grpc::StatusCode::UNIMPLEMENTED, "expected an Export method of OTLP trace, logs or metrics v1"});
       return;
     }
     const auto& metadata = context.client_metadata();
@@ -83,29 +106,36 @@ class Call final : public grpc::ServerGenericBidiReactor {
         authorization == metadata.end() ? std::string_view{}
                                         : std::string_view(authorization->second.data(), authorization->second.size()));
     if (grant && !grant->may(access::Role::kIngest)) {
-      Finish({grpc::StatusCode::PERMISSION_DENIED, "this token may not send telemetry"});
+      end({grpc::StatusCode::PERMISSION_DENIED, "this token may not send telemetry"});
       return;
     }
     if (!grant) {
-      Finish(failure(grant.error()));
+      end(failure(grant.error()));
       return;
     }
     grant_ = *std::move(grant);
     method_ = context.method();
+    alarm_.Set(std::chrono::system_clock::now() + shared_.message_time_max, [end = end_](bool is_due) {
+      if (!is_due || end->has_message) return;
+      if (Call* call = end->take())
+        call->Finish({grpc::StatusCode::DEADLINE_EXCEEDED, "the message did not arrive in time"});
+    });
     StartRead(&request_);
   }
 
   void OnReadDone(bool ok) override {
+    end_->has_message = true;
+    alarm_.Cancel();
     if (!ok) {
-      Finish({grpc::StatusCode::INVALID_ARGUMENT, "the call ended without a message"});
+      end({grpc::StatusCode::INVALID_ARGUMENT, "the call ended without a message"});
       return;
     }
     auto ticket = shared_.front.admit(request_.Length());
     if (!ticket) {
-      Finish(failure(ticket.error()));
+      end(failure(ticket.error()));
       return;
     }
-    ticket_.emplace(*std::move(ticket));
+    end_->ticket.emplace(*std::move(ticket));
     Submission submission;
     submission.workspace = grant_.scope.workspace;
     submission.sender = grant_.sender;
@@ -114,14 +144,23 @@ class Call final : public grpc::ServerGenericBidiReactor {
     submission.body = join(request_);
     submission.hash = hash_request(submission.workspace.value, submission.sender, method_, submission.body);
     request_.Clear();
-    shared_.front.submit(std::move(submission), [this](const Result<Accepted>& outcome) { answer(outcome); });
+    shared_.front.submit(std::move(submission), [end = end_](const Result<Accepted>& outcome) {
+      end->ticket.reset();
+      if (Call* call = end->take()) call->answer(outcome);
+    });
   }
+
+  // The caller went away, or the server is stopping and the call had its time.
+  void OnCancel() override { end({grpc::StatusCode::CANCELLED, "the call was cancelled"}); }
 
   void OnDone() override { delete this; }
 
  private:
+  void end(const grpc::Status& status) {
+    if (end_->take() != nullptr) Finish(status);
+  }
+
   void answer(const Result<Accepted>& outcome) {
-    ticket_.reset();
     if (!outcome) {
       Finish(failure(outcome.error()));
       return;
@@ -134,12 +173,14 @@ class Call final : public grpc::ServerGenericBidiReactor {
   }
 
   Shared& shared_;
+  // Shared with the alarm and with the answer, which may both outlive the call.
+  const std::shared_ptr<CallEnd> end_{new CallEnd{this}};
   std::optional<otlp::Signal> signal_;
   access::Grant grant_;
   std::string method_;
   grpc::ByteBuffer request_;
   grpc::ByteBuffer response_;
-  std::optional<Front::Ticket> ticket_;
+  grpc::Alarm alarm_;
 };
 
 class Service final : public grpc::CallbackGenericService {
@@ -164,7 +205,7 @@ struct GrpcReceiver::Impl {
 };
 
 GrpcReceiver::GrpcReceiver(Front& front, const access::Authenticator& authenticator, Clock& clock, Options options)
-    : impl_(std::make_unique<Impl>(Shared{front, authenticator, clock}, options)) {}
+    : impl_(std::make_unique<Impl>(Shared{front, authenticator, clock, options.message_time_max}, options)) {}
 
 GrpcReceiver::~GrpcReceiver() { stop(std::chrono::milliseconds(0)); }
 
@@ -174,14 +215,23 @@ Result<std::string> GrpcReceiver::listen(std::string_view address) {
   builder.AddListeningPort(std::string(address), grpc::InsecureServerCredentials(), &port);
   builder.RegisterCallbackGenericService(&impl_->service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(impl_->options.message_bytes_max));
+  // Messages are taken into memory before the front is asked: this bounds what all of them hold together.
+  grpc::ResourceQuota quota("fettle_ingest");
+  quota.Resize(std::max(impl_->options.in_flight_bytes_max, 2 * impl_->options.message_bytes_max));
+  builder.SetResourceQuota(quota);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, impl_->options.calls_max);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   // Two servers on one port would each take half of the calls: refuse the second instead.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   impl_->server = builder.BuildAndStart();
   if (!impl_->server || port == 0) {
-    return fail(ErrorCode::kUnavailable,
-                fmt::format("cannot listen for OTLP/gRPC on {}: the address is taken, not local, or not allowed; choose "
-                            "another with --otlp-grpc",
-                            address));
+    return fail(
+        ErrorCode::kUnavailable,
+        fmt::format("cannot listen for OTLP/gRPC on {}: the address is taken, not local, or not allowed; choose "
+                    "another with --otlp-grpc",
+                    address));
   }
   return fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
 }

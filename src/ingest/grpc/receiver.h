@@ -23,7 +23,10 @@ namespace fettle::ingest {
 class GrpcReceiver {
  public:
   struct Options {
-    std::size_t message_bytes_max = 64 * 1024 * 1024;  // decompressed
+    std::size_t message_bytes_max = 64 * 1024 * 1024;     // decompressed
+    std::size_t in_flight_bytes_max = 256 * 1024 * 1024;  // what gRPC itself may hold of messages and connections
+    int calls_max = 256;                                  // at a time, of one connection; further ones wait
+    std::chrono::milliseconds message_time_max{60'000};   // from the call to its whole message
   };
 
   // All outlive the receiver.

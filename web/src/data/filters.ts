@@ -70,27 +70,57 @@ export function question(query: Query, of: 'spans' | 'logs', time: Range): reado
   return out;
 }
 
+// A row of an answer, as far as what filters ask for is concerned.
+export interface Seen {
+  readonly ts: string;
+  readonly trace_id: string;
+  readonly service_name: string;
+  readonly event_name?: string;
+  readonly ids: Readonly<Record<string, string | undefined>>;
+  readonly attrs: Readonly<Record<string, unknown>>;
+}
+
 // Values of identifiers and services seen in answers, offered where one is to be typed.
+const SEEN_ROWS_MAX = 500;
+const SEEN_VALUES_MAX = 200;
+const SEEN_LENGTH_MAX = 200;
 const seen = signal<ReadonlyMap<string, ReadonlySet<string>>>(new Map());
-export function noteSeen(
-  rows: readonly { readonly service_name: string; readonly ids: Readonly<Record<string, string | undefined>> }[],
-): void {
+let latest: readonly Seen[] = []; // attributes are too many to keep apart: they are looked for when asked
+export function noteSeen(rows: readonly Seen[]): void {
+  latest = [...rows, ...latest].slice(0, SEEN_ROWS_MAX);
   const next = new Map(seen.peek());
   let grew = false;
   const add = (kind: string, value: string) => {
     const before = next.get(kind);
-    if (before?.has(value) || (before?.size ?? 0) >= 200) return;
+    if (value === '' || value.length > SEEN_LENGTH_MAX) return;
+    if (before?.has(value) || (before?.size ?? 0) >= SEEN_VALUES_MAX) return;
     next.set(kind, new Set([...(before ?? []), value]));
     grew = true;
   };
-  for (const row of rows.slice(0, 500)) {
-    if (row.service_name !== '') add('service', row.service_name);
-    for (const key of ['client_id', 'platform', 'lane']) if (row.ids[key]) add(key, row.ids[key]);
+  for (const row of rows.slice(0, SEEN_ROWS_MAX)) {
+    add('service', row.service_name);
+    add('trace_id', row.trace_id);
+    add('event_name', row.event_name ?? '');
+    for (const [key, value] of Object.entries(row.ids)) add(key, value ?? '');
   }
   if (grew) seen.value = next;
 }
-export function seenValues(kind: string): readonly string[] {
-  return [...(seen.value.get(kind) ?? [])].sort();
+// Of a filter by the name it has in the address: client, run_id, attr.queue.
+export function seenValues(filter: string): readonly string[] {
+  if (!filter.startsWith('attr.')) return [...(seen.value.get(SHORT[filter] ?? filter) ?? [])].sort();
+  const name = filter.slice('attr.'.length);
+  const values = latest
+    .map((row) => row.attrs[name])
+    .filter((v) => ['string', 'number', 'boolean'].includes(typeof v))
+    .map(String);
+  return offered(values);
+}
+export function seenAttributes(): readonly string[] {
+  return offered(latest.flatMap((row) => Object.keys(row.attrs)));
+}
+function offered(values: readonly string[]): readonly string[] {
+  const short = values.filter((v) => v !== '' && v.length <= SEEN_LENGTH_MAX);
+  return [...new Set(short)].slice(0, SEEN_VALUES_MAX).sort();
 }
 
 export function zone(): 'local' | 'utc' {

@@ -6,6 +6,7 @@ import { Problem } from './api';
 export type Loaded<T> =
   | { readonly state: 'idle' }
   | { readonly state: 'loading'; readonly since: number }
+  | { readonly state: 'cancelled'; readonly retry: () => void } // by the person who waited
   | { readonly state: 'ready'; readonly value: T; readonly asOf: number; readonly refreshing: boolean }
   // The last good value, kept in sight while the server does not give a newer one.
   | {
@@ -25,6 +26,7 @@ export class Resource<T> {
   readonly loaded: Signal<Loaded<T>> = signal<Loaded<T>>({ state: 'idle' });
   private key = '';
   private abort: AbortController | undefined;
+  private again: () => void = () => undefined;
 
   // Loads what `key` names. Another key drops the old value; the same key keeps it in sight and refreshes it.
   // Whatever was under way is cancelled, so the answer shown is always that of the last call.
@@ -36,6 +38,8 @@ export class Resource<T> {
     const kept = key === this.key ? valueOf(before) : undefined;
     const keptAt = before.state === 'ready' || before.state === 'stale' ? before.asOf : 0;
     this.key = key;
+    const retry = () => void this.load(key, fetcher);
+    this.again = retry;
     if (kept === undefined) this.loaded.value = { state: 'loading', since: Date.now() };
     else if (before.state === 'ready') this.loaded.value = { ...before, refreshing: true };
     try {
@@ -45,7 +49,6 @@ export class Resource<T> {
     } catch (error) {
       if (abort.signal.aborted) return;
       const problem = error instanceof Problem ? error : new Problem('server', describe(error), '', 0);
-      const retry = () => void this.load(key, fetcher);
       this.loaded.value =
         kept === undefined
           ? { state: 'failed', problem, retry }
@@ -63,7 +66,7 @@ export class Resource<T> {
     this.abort?.abort();
     this.abort = undefined;
     this.key = '';
-    this.loaded.value = { state: 'idle' };
+    this.loaded.value = { state: 'cancelled', retry: this.again };
   }
 
   // Stops without clearing, for unmounting.

@@ -169,29 +169,6 @@ export type Me = {
   readonly development: boolean;
 };
 
-export type Health = {
-  readonly status: "healthy" | "degraded" | "unhealthy";
-  /** What keeps the server from being ready. */
-  readonly message?: string;
-  readonly version?: string;
-  readonly uptime_seconds?: number;
-  readonly checks?: Readonly<Record<string, {
-    readonly status: "up" | "degraded" | "down";
-    readonly critical: boolean;
-    readonly latency_ms: number;
-    readonly message?: string;
-  }>>;
-};
-
-export type Problem = {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly detail: string;
-  readonly code: string;
-  readonly request_id: string;
-};
-
 export interface ApiGet {
   readonly "/api/v1/traces/{trace_id}": {
     readonly query: {};
@@ -343,59 +320,5 @@ export interface ApiGet {
   readonly "/api/v1/openapi.json": {
     readonly query: {};
     readonly answer: Readonly<Record<string, unknown>>;
-  };
-}
-
-export interface ApiPost {
-  readonly "/api/v1/sql": {
-    readonly query: {};
-    readonly body: {
-      readonly query: string;
-      readonly max_rows?: number;
-    };
-    readonly answer: {
-      readonly columns: readonly ({
-        readonly name: string;
-        readonly type: string;
-      })[];
-      readonly rows: readonly (readonly unknown[])[];
-      /** A limit of rows or bytes was reached. */
-      readonly truncated: boolean;
-      readonly elapsed_ms: number;
-    };
-  };
-  readonly "/api/v1/ingest/logs": {
-    readonly query: {};
-    readonly body: Readonly<Record<string, unknown>> | readonly unknown[];
-    readonly answer: {
-      readonly accepted: number;
-      readonly rejected: number;
-      readonly errors: readonly ({
-        readonly line: number;
-        readonly detail: string;
-      })[];
-    };
-  };
-  readonly "/api/v1/redaction/preview": {
-    readonly query: {};
-    readonly body: {
-      readonly text: string;
-      /** The attribute key the text is a value of. */
-      readonly key?: string;
-      /** Instead of the configured rules; the built-in ones always apply. */
-      readonly rules?: readonly ({
-        readonly name: string;
-        /** RE2 syntax. */
-        readonly pattern: string;
-        readonly replacement?: string;
-      })[];
-    };
-    readonly answer: {
-      readonly text: string;
-      readonly findings: readonly ({
-        readonly rule: string;
-        readonly count: number;
-      })[];
-    };
   };
 }

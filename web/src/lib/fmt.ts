@@ -121,6 +121,21 @@ export function clockShort(at: number, zone: Zone): string {
 export function day(at: number, zone: Zone): string {
   return format(zone, 'dm', DM).format(at);
 }
+export function dayClock(at: number, zone: Zone): string {
+  return `${day(at, zone)} ${clockShort(at, zone)}`;
+}
+// The ticks of a time axis: the day where it begins or is first seen, the time elsewhere; no two alike.
+export function tickLabels(at: readonly number[], wholeMs: number, zone: Zone): readonly string[] {
+  if (wholeMs <= 180_000) return at.map((t) => clock(t, zone));
+  if (wholeMs <= 36 * 3_600_000) return at.map((t) => clockShort(t, zone));
+  let before = '';
+  return at.map((t) => {
+    const today = day(t, zone);
+    if (today === before) return clockShort(t, zone);
+    before = today;
+    return clockShort(t, zone) === '00:00' ? today : dayClock(t, zone);
+  });
+}
 // Today without its date; milliseconds because this is evidence.
 export function instant(at: number, zone: Zone, now: number): string {
   const date = day(at, zone);

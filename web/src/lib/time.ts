@@ -53,7 +53,7 @@ export function rangeLabel(range: Range, say: (ms: number) => string): string {
   if (range.from === '' && range.to === '') return 'All time';
   if (isRelative(range)) {
     const preset = PRESETS.find((p) => p.from === range.from);
-    return preset ? preset.label : `Last ${range.from.slice(1)}`;
+    return preset ? preset.label : `Last ${range.from.slice(1, -1)} ${range.from.slice(-1)}`;
   }
   const now = Date.now();
   const from = range.from === '' ? '' : say(boundMs(range.from, now));

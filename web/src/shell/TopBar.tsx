@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { theme, type Theme } from '../data/prefs';
 import { liveness, lastAnswerAt, status, tick } from '../data/status';
 import { SHORT, paused, range, seenValues, zone } from '../data/filters';
-import { clockShort, duration } from '../lib/fmt';
+import { clockShort, dayClock, duration } from '../lib/fmt';
 import { PRESETS, boundMs, isBound, rangeLabel } from '../lib/time';
 import { location, param, setParams } from '../routes';
 import { Button, Kbd, Segments } from '../ui/Button';
@@ -110,16 +110,7 @@ function ShortFilter({ name, label }: { readonly name: string; readonly label: s
 
 function TimeRange() {
   const now = range.value;
-  const label = rangeLabel(now, (ms) =>
-    new Date(ms).toLocaleString(undefined, {
-      day: 'numeric',
-      month: 'short',
-      hour: '2-digit',
-      minute: '2-digit',
-      hourCycle: 'h23',
-      ...(zone() === 'utc' ? { timeZone: 'UTC' } : {}),
-    }),
-  );
+  const label = rangeLabel(now, (ms) => dayClock(ms, zone()));
   return (
     <Popover
       label="Time range"

@@ -4,7 +4,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { shownTheme } from '../data/prefs';
-import { clock, clockShort, count, day, short, type Zone } from '../lib/fmt';
+import { clock, count, day, short, tickLabels, type Zone } from '../lib/fmt';
 import css from './Histogram.module.css';
 
 export interface Bars {
@@ -42,7 +42,7 @@ export function Histogram(props: {
         width: element.clientWidth,
         height: props.height,
         ms: 1,
-        padding: [6, 10, 0, 0],
+        padding: [6, 20, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { show: false } },
         scales: {
@@ -55,8 +55,8 @@ export function Histogram(props: {
             size: 22,
             gap: 4,
             grid: { show: false },
-            space: 70,
-            values: (_u, at) => at.map((t) => tickLabel(t, latest.current)),
+            space: 76,
+            values: (_u, at) => [...tickLabels(at, wholeMs(latest.current), latest.current.zone)],
           },
           {
             ...axis,
@@ -126,13 +126,9 @@ function bounds(p: { readonly times: readonly number[]; readonly widthMs: number
   return [(p.times[0] ?? 0) - half * 0.2, (p.times.at(-1) ?? 1) + p.widthMs + half * 0.2];
 }
 
-function tickLabel(
-  at: number,
-  p: { readonly times: readonly number[]; readonly widthMs: number; readonly zone: Zone },
-): string {
-  const whole = (p.times.at(-1) ?? 0) - (p.times[0] ?? 0);
-  if (whole > 36 * 3_600_000) return day(at, p.zone);
-  return whole < 180_000 ? clock(at, p.zone) : clockShort(at, p.zone);
+const DATED_MS = 12 * 3_600_000; // a longer chart may show the same time twice
+function wholeMs(p: { readonly times: readonly number[] }): number {
+  return (p.times.at(-1) ?? 0) - (p.times[0] ?? 0);
 }
 
 // uPlot has no stacks: sums from the bottom, drawn from the top down. Bars are centred on their bucket.
@@ -171,7 +167,8 @@ function showTip(
   }
   const from = p.times[idx]!;
   const parts = p.series.filter((s) => (s.counts[idx] ?? 0) > 0).map((s) => `${count(s.counts[idx]!)} ${s.label}`);
-  tip.textContent = `${clock(from, p.zone)} – ${clock(from + p.widthMs, p.zone)}  ${parts.length > 0 ? parts.join(' · ') : 'nothing'}`;
+  const date = wholeMs(p) > DATED_MS ? `${day(from, p.zone)} ` : '';
+  tip.textContent = `${date}${clock(from, p.zone)} – ${clock(from + p.widthMs, p.zone)}  ${parts.length > 0 ? parts.join(' · ') : 'nothing'}`;
   tip.hidden = false;
   const width = tip.offsetWidth;
   tip.style.left = `${Math.min(Math.max(0, left + 44 - width / 2), u.width - width)}px`;

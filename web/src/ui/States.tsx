@@ -33,6 +33,14 @@ export function View<T>(props: {
           onNarrow={props.onNarrow}
         />
       );
+    case 'cancelled':
+      return (
+        <Empty why="empty" title="Cancelled.">
+          <Button small onClick={of.retry}>
+            Look again
+          </Button>
+        </Empty>
+      );
     case 'failed':
       return <Failed problem={of.problem} retry={of.retry} />;
     case 'stale':

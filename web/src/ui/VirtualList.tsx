@@ -16,8 +16,9 @@ interface Props {
   readonly role?: 'grid' | 'treegrid';
   readonly count: number;
   readonly rowHeight: number;
-  // Draws row `index` into the slot; must have role="row" and the height given.
-  readonly row: (index: number) => ComponentChildren;
+  // Draws row `index` into the slot; must have role="row", the height given and `rowIndex` as its aria-rowindex, which
+  // counts from 1 and the head as a row.
+  readonly row: (index: number, rowIndex: number) => ComponentChildren;
   readonly activeId?: string | undefined;
   readonly columns: number;
   readonly head?: ComponentChildren;
@@ -43,7 +44,8 @@ export function VirtualList(props: Props) {
     return () => observer.disconnect();
   }, []);
 
-  const headHeight = props.head === undefined ? 0 : HEAD_PX;
+  const headRows = props.head === undefined ? 0 : 1;
+  const headHeight = headRows * HEAD_PX;
   const body = Math.max(0, view.height - headHeight);
   useImperativeHandle(
     props.handle ?? { current: null },
@@ -91,7 +93,7 @@ export function VirtualList(props: Props) {
         role="presentation"
         style={{ transform: `translateY(${index * rowHeight}px)`, height: `${rowHeight}px` }}
       >
-        {props.row(index)}
+        {props.row(index, index + headRows + 1)}
       </div>,
     );
   }
@@ -101,7 +103,7 @@ export function VirtualList(props: Props) {
       class={css.box}
       role={props.role ?? 'grid'}
       aria-label={props.label}
-      aria-rowcount={count}
+      aria-rowcount={count + headRows}
       aria-colcount={props.columns}
       aria-activedescendant={props.activeId}
       tabIndex={0}

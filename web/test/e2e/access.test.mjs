@@ -10,6 +10,7 @@ import {
   logs,
   noSidewaysScroll,
   onPage,
+  settled,
   useBrowser,
 } from './harness.mjs';
 
@@ -31,7 +32,7 @@ for (const width of [1440, 390]) {
       for (const [name, path, ready] of PAGES) {
         await onPage(path, { width, height: width === 390 ? 844 : 900, theme }, async (page) => {
           await page.locator(ready).first().waitFor();
-          await page.waitForTimeout(500);
+          await settled(page);
           await axe(page, name);
           await noSidewaysScroll(page);
           const shift = await page.evaluate(() => window.layoutShift);

@@ -1,7 +1,7 @@
 // What must hold against any server, the real one above all (BASE_URL=http://127.0.0.1:7070).
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { axe, base, journey, logs, onPage, row, useBrowser } from './harness.mjs';
+import { axe, base, frames, journey, logs, onPage, row, settled, useBrowser } from './harness.mjs';
 import { seed, sendLine } from './seed.mjs';
 
 useBrowser();
@@ -25,15 +25,19 @@ test('AJourneyIsFoundByTraceAndByRequest', async () => {
       await page.getByText(/ spans, [2-9]\d* logs/).waitFor();
       await page.keyboard.press('Home');
       assert.match(await row(page).innerText(), /http\.request/);
-      for (let i = 0; i < 8 && !(await row(page).innerText()).includes(known.failed); i += 1)
+      for (let i = 0; i < 8 && !(await row(page).innerText()).includes(known.failed); i += 1) {
         await page.keyboard.press('n');
+        await frames(page);
+      }
       assert.match(await row(page).innerText(), /failed/);
       await page
         .getByRole('complementary', { name: 'Span' })
         .getByText('ConnectTimeoutError', { exact: true })
         .waitFor();
-      await page.waitForURL(/sel=/);
-      await page.waitForTimeout(300);
+      // The address follows the cursor: a span by its id.
+      const { names, spans } = await (await fetch(`${base}/api/v1/traces/${known.traceId}/outline`)).json();
+      const [wanted] = spans.find(([, , name]) => names[name] === known.failed);
+      await page.waitForURL((url) => url.searchParams.get('sel') === wanted);
       const selected = await row(page).innerText();
       await page.reload();
       await page.waitForFunction(
@@ -86,7 +90,7 @@ test('AxeFindsNothingOnRealRows', async () => {
     for (const theme of ['light', 'dark']) {
       await onPage(path, { theme }, async (page) => {
         await page.locator(ready).waitFor();
-        await page.waitForTimeout(400);
+        await settled(page);
         await axe(page, path);
       });
     }

@@ -35,6 +35,14 @@ export function useBrowser() {
 export async function control(change) {
   await fetch(`${base}/_fixture`, { method: 'POST', body: JSON.stringify(change) });
 }
+// Waits until as many pages follow the tail, as the fixture knows it: a closed connection brings nothing more.
+export async function tails(count) {
+  for (const end = Date.now() + 10_000; ;) {
+    const open = (await (await fetch(`${base}/_fixture`)).json()).tails;
+    if (open === count) return;
+    assert.ok(Date.now() < end, `${open} tails are open, not ${count}`);
+  }
+}
 export async function calm() {
   await control({
     delayMs: 0,
@@ -113,6 +121,22 @@ export async function axe(page, what) {
 export async function noSidewaysScroll(page) {
   const wide = await page.evaluate(() => document.scrollingElement.scrollWidth - window.innerWidth);
   assert.ok(wide <= 0, `the page is ${wide} px too wide`);
+}
+
+// What a key or a scroll brings about is drawn with the next frame; after the second one it has been.
+export async function frames(page) {
+  await page.evaluate(
+    () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve(undefined)))),
+  );
+}
+// Drawn, with its fonts, and nothing moves any more.
+export async function settled(page) {
+  await frames(page);
+  await page.evaluate(async () => {
+    await document.fonts.ready;
+    // One that is cancelled, because what it moved is gone, is over too.
+    await Promise.allSettled(document.getAnimations().map((a) => a.finished));
+  });
 }
 
 export const row = (page) => page.locator('[role=row][aria-selected=true]');

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   IDS,
+  base,
   calm,
   control,
   fixtureOnly,
+  frames,
   journey,
   noSidewaysScroll,
   onPage,
@@ -80,7 +82,7 @@ test('IsWalkedWithTheKeyboardAlone', fixtureOnly, async () => {
       for (const end = Date.now() + 5_000; Date.now() < end;) {
         at = (await row(page).innerText()).replace(/\s+/g, ' ');
         if (pattern.test(at)) return;
-        await page.waitForTimeout(20);
+        await frames(page);
       }
       assert.match(at, pattern);
     };
@@ -96,6 +98,7 @@ test('IsWalkedWithTheKeyboardAlone', fixtureOnly, async () => {
     await reaches(/agent\.episode/);
     const before = await page.locator(`${waterfall} [role=row]`).count();
     await page.keyboard.press('h');
+    await frames(page);
     assert.equal(await row(page).getAttribute('aria-expanded'), 'false');
     assert.ok((await page.locator(`${waterfall} [role=row]`).count()) < before);
     // The next failure is inside what was collapsed, and opens it.
@@ -105,6 +108,7 @@ test('IsWalkedWithTheKeyboardAlone', fixtureOnly, async () => {
     await reaches(/agent\.episode/);
     await page.keyboard.press('h');
     await page.keyboard.press('l');
+    await frames(page);
     assert.equal(await row(page).getAttribute('aria-expanded'), 'true');
     await page.keyboard.press('l');
     await reaches(/parseEmail/);
@@ -128,8 +132,9 @@ test('TheAddressIsTheState', fixtureOnly, async () => {
   await onPage(journey(IDS.crm, '&only=errors'), {}, async (page) => {
     await page.locator(waterfall).waitFor();
     await page.keyboard.press('End');
-    await page.waitForURL(/sel=/);
-    await page.waitForTimeout(400);
+    // The last failure of this journey is a line of the log.
+    const { logs } = await (await fetch(`${base}/api/v1/logs?trace_id=${IDS.crm}&level=error&order=asc`)).json();
+    await page.waitForURL((at) => at.searchParams.get('sel') === `log.${logs.at(-1).ts}`);
     const url = page.url();
     const selected = await row(page).innerText();
     await page.reload();
@@ -235,6 +240,22 @@ test('SaysHonestlyWhatIsMissing', fixtureOnly, async () => {
   });
 });
 
+test('ATraceThatIsTooLongSaysThatMoreOfItIsStored', fixtureOnly, async () => {
+  await onPage(journey(IDS.cut), {}, async (page) => {
+    await page
+      .locator('[data-state=partial]', { hasText: 'Showing the first 4 spans of this trace; there are more.' })
+      .waitFor();
+    await page.getByText('No failure shown', { exact: true }).waitFor();
+    await page.getByText('4 spans shown ended well').waitFor();
+    await page.getByText('4+ spans, 0 logs').waitFor();
+    await page.getByRole('radio', { name: 'Spans 4+' }).waitFor({ state: 'attached' });
+  });
+  await onPage(journey(IDS.orphan), {}, async (page) => {
+    await page.getByText('3 spans, 0 logs').waitFor();
+    assert.equal(await page.locator('[data-state=partial]').count(), 0);
+  });
+});
+
 test('SlowFailedAndPartialAnswersAreStatesOfTheirOwn', fixtureOnly, async () => {
   try {
     await control({ delayMs: 4500 });
@@ -291,20 +312,32 @@ test('TheAddressNamesTheWorkspaceOfTheToken', fixtureOnly, async () => {
 });
 
 test('HostileTextIsOnlyText', fixtureOnly, async () => {
-  for (const path of [
-    journey(IDS.hostile),
-    journey('req_hostile'),
-    '/w/default/evidence/logs?q=*pwned*',
-    '/w/default/evidence/traces?request_id=req_hostile',
-    journey('<img src=x onerror=window.pwned=1>'),
+  const evil = '<img src=x onerror="window.pwned=1">';
+  const unheard = '<img src=x onerror=window.pwned=1>';
+  for (const [path, pane] of [
+    [journey(IDS.hostile), 'Span'],
+    [journey('req_hostile'), 'Span'],
+    ['/w/default/evidence/logs?q=*pwned*', 'Log line'],
+    ['/w/default/evidence/traces?request_id=req_hostile', 'Span'],
+    [journey(unheard), ''],
   ]) {
     await onPage(path, {}, async (page) => {
-      await page.waitForTimeout(600);
-      await page.keyboard.press('Home');
-      for (let i = 0; i < 5; i += 1) {
-        await page.keyboard.press('j');
+      // Nothing is shown to be harmless before it is there, as the text that it is.
+      if (pane === '') {
+        await page.locator('[data-state=empty]', { hasText: 'No trace or log carries this identifier' }).waitFor();
+        await page.locator('main', { hasText: unheard }).waitFor();
+      } else {
+        await page.locator('[role=row]:has([role=gridcell])', { hasText: evil }).first().waitFor();
+        await page.keyboard.press('Home');
         await page.keyboard.press('Enter');
-        await page.waitForTimeout(150);
+        await page.getByRole('complementary').waitFor();
+        // Down to the end: five rows hold all there is to fear.
+        for (let i = 0; i < 5; i += 1) {
+          await page.keyboard.press('j');
+          await frames(page);
+        }
+        await page.keyboard.press('Home');
+        await page.getByRole('complementary', { name: pane }).getByText(evil).first().waitFor();
       }
       assert.equal(await page.evaluate(() => window.pwned), undefined);
       assert.equal(await page.locator('main img, main script').count(), 0);

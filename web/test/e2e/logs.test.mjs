@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { calm, control, fixtureOnly, logs, onPage, row, sendDropped, sendLog, useBrowser } from './harness.mjs';
+import {
+  calm,
+  control,
+  fixtureOnly,
+  frames,
+  logs,
+  onPage,
+  row,
+  sendDropped,
+  sendLog,
+  tails,
+  useBrowser,
+} from './harness.mjs';
 
 useBrowser();
 const grid = '[role=grid]';
@@ -95,7 +107,7 @@ test('TheTailPutsLinesOnTopAndNeverUnderTheCursor', fixtureOnly, async () => {
     assert.match(await lines(page).first().innerText(), /first of the tail/);
     // Away from the top, new lines wait.
     await page.locator(grid).evaluate((g) => (g.scrollTop = 900));
-    await page.waitForTimeout(100);
+    await frames(page);
     const seen = await lines(page).allInnerTexts();
     await sendLog([{ body: 'second of the tail' }, { body: 'third of the tail' }]);
     await page.getByRole('button', { name: '2 new · show' }).waitFor();
@@ -107,9 +119,16 @@ test('TheTailPutsLinesOnTopAndNeverUnderTheCursor', fixtureOnly, async () => {
     await page.keyboard.press('.');
     await page.waitForURL(/live=0/);
     await page.getByText('Paused').waitFor();
+    await tails(0);
     await sendLog({ body: 'fourth, while paused' });
-    await page.waitForTimeout(300);
     assert.equal(await lines(page).filter({ hasText: 'fourth' }).count(), 0);
+    // Following again leaves no gap below what comes next.
+    await page.keyboard.press('.');
+    await lines(page).filter({ hasText: 'fourth, while paused' }).waitFor();
+    await tails(1);
+    await sendLog({ body: 'fifth of the tail' });
+    await lines(page).filter({ hasText: 'fifth of the tail' }).waitFor();
+    assert.match(await lines(page).nth(1).innerText(), /fourth, while paused/);
   });
 });
 
@@ -248,8 +267,113 @@ test('ThePaletteGoesAndDoes', fixtureOnly, async () => {
     await page.getByRole('checkbox').uncheck();
     await page.keyboard.press('Escape');
     await page.keyboard.press('/');
-    await page.waitForTimeout(150);
+    await frames(page);
     assert.equal(await page.getByRole('dialog').count(), 0, 'single keys can be switched off');
+  });
+});
+
+test('BothListsHaveTheSameKeysAndCountTheirRows', fixtureOnly, async () => {
+  for (const [path, one] of [
+    [logs('?live=0'), 'line'],
+    ['/w/default/evidence/traces', 'span'],
+  ]) {
+    for (const [width, heads] of [
+      [1440, 1],
+      [390, 0],
+    ]) {
+      await onPage(path, { width }, async (page) => {
+        await lines(page).first().waitFor();
+        const selected = async () => Number(await row(page).getAttribute('aria-rowindex'));
+        const first = 1 + heads;
+        await page.keyboard.press('Home');
+        await frames(page);
+        assert.equal(await selected(), first);
+        assert.equal(await row(page).getAttribute('id'), `${one}-0`);
+        await page.keyboard.press('PageDown');
+        await frames(page);
+        const page2 = await selected();
+        assert.ok(page2 > first + 3, `PageDown goes from ${first} to ${page2}`);
+        await page.keyboard.press('PageUp');
+        await frames(page);
+        assert.equal(await selected(), first);
+        // The last row of a list that is there as a whole is as many as there are.
+        const count = Number(await page.locator(grid).getAttribute('aria-rowcount'));
+        await page.keyboard.press('End');
+        await frames(page);
+        assert.equal(await selected(), count);
+        await page.keyboard.press('o');
+        await page.getByRole('complementary').waitFor();
+        await page.keyboard.press('Escape');
+        await page.getByRole('complementary').waitFor({ state: 'detached' });
+      });
+    }
+  }
+});
+
+test('ALinkOfARowGoesToItsJourneyAndNotToTheRow', fixtureOnly, async () => {
+  await onPage('/w/default/evidence/traces', {}, async (page) => {
+    await lines(page).first().getByRole('link').click();
+    await page.waitForURL(/evidence\/journey\?id=/);
+    await page.locator('[role=treegrid]').waitFor();
+    await page.goBack();
+    await lines(page).first().waitFor();
+    assert.equal(await page.getByRole('complementary').count(), 0);
+    const [opened] = await Promise.all([
+      page.context().waitForEvent('page'),
+      lines(page)
+        .first()
+        .getByRole('link')
+        .click({ modifiers: ['Shift'] }),
+    ]);
+    await opened.close();
+    assert.match(page.url(), /evidence\/traces/);
+  });
+});
+
+test('ALoadedListKeepsTheCursorOnItsRow', fixtureOnly, async () => {
+  await onPage(logs(), {}, async (page) => {
+    await page.getByRole('button', { name: 'Following' }).waitFor();
+    await page.keyboard.press('j');
+    await page.keyboard.press('j');
+    await frames(page);
+    const text = await row(page).innerText();
+    await sendLog([{ body: 'sixth of the tail' }, { body: 'seventh of the tail' }]);
+    await lines(page).filter({ hasText: 'seventh of the tail' }).waitFor();
+    assert.equal(await row(page).innerText(), text);
+    assert.equal(await row(page).getAttribute('id'), 'line-3');
+    // Asked for anew, with a line more on top.
+    await page.keyboard.press('.');
+    await tails(0);
+    await sendLog({ body: 'eighth of the tail' });
+    await page.keyboard.press('.');
+    await lines(page).filter({ hasText: 'eighth of the tail' }).waitFor();
+    assert.equal(await row(page).innerText(), text);
+    await page.keyboard.press('k');
+    await frames(page);
+    assert.equal(await row(page).getAttribute('id'), 'line-3');
+  });
+});
+
+test('AFilterSuggestsTheValuesOfItsOwnField', fixtureOnly, async () => {
+  await onPage(logs('?live=0'), {}, async (page) => {
+    await lines(page).first().waitFor();
+    await page.getByRole('button', { name: 'Add a filter' }).click();
+    const known = (field) => page.locator(`#filter-${field} option`).evaluateAll((all) => all.map((o) => o.value));
+    const of = async (field) => {
+      await page.getByLabel('Field').selectOption(field);
+      return known('known');
+    };
+    assert.ok((await of('service')).includes('tool-gateway') || (await of('service')).includes('worker'));
+    const platforms = await of('platform');
+    assert.ok(platforms.includes('tiktok') && !platforms.includes('worker'), platforms.join(' '));
+    assert.ok((await of('client')).includes('harbor-pine'));
+    assert.ok((await of('job_id')).every((v) => v.startsWith('job_7')));
+    assert.ok((await of('job_id')).length > 5);
+    assert.ok((await of('event_name')).includes('published'));
+    assert.deepEqual(await of('attr.'), []);
+    assert.ok((await known('attributes')).includes('queue'));
+    await page.getByLabel('Attribute name').fill('queue');
+    assert.deepEqual(await known('known'), ['publish']);
   });
 });
 
@@ -257,6 +381,7 @@ test('ARowIsWalkedToWithTheKeyboard', fixtureOnly, async () => {
   await onPage(logs('?live=0'), {}, async (page) => {
     await lines(page).first().waitFor();
     for (const key of ['j', 'j', 'j', 'k']) await page.keyboard.press(key);
+    await frames(page);
     assert.equal(await row(page).getAttribute('aria-rowindex'), '3');
     assert.equal(await page.locator(grid).getAttribute('aria-activedescendant'), 'line-1');
   });

@@ -14,6 +14,7 @@ import {
   printable,
   rate,
   setLocale,
+  tickLabels,
 } from '../../src/lib/fmt';
 
 const plain = (text: string) => text.replaceAll('\u00a0', ' ');
@@ -80,6 +81,14 @@ describe('instants', () => {
   });
   it('begins the day at 00, not at 24', () => {
     expect(clockMs(Date.UTC(2026, 0, 1, 0, 0, 1), 'utc')).toBe('00:00:01.000');
+  });
+  it('names no two ticks of an axis alike', () => {
+    const hour = 3_600_000;
+    const from = Date.UTC(2026, 10, 19, 18);
+    const ticks = [0, 6, 12, 18, 30].map((h) => from + h * hour);
+    expect(tickLabels(ticks, 30 * hour, 'utc')).toEqual(['18:00', '00:00', '06:00', '12:00', '00:00']);
+    expect(tickLabels(ticks, 72 * hour, 'utc')).toEqual(['19 Nov 18:00', '20 Nov', '06:00', '12:00', '21 Nov']);
+    expect(tickLabels([from, from + 30_000], 60_000, 'utc')).toEqual(['18:00:00', '18:00:30']);
   });
   it('has one unit for an age', () => {
     expect(plain(age(59_400))).toBe('59 s');

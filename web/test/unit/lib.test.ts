@@ -74,7 +74,7 @@ describe('time', () => {
   });
   it('is named as people say it', () => {
     expect(rangeLabel({ from: '-24h', to: '' }, String)).toBe('Last 24 h');
-    expect(rangeLabel({ from: '-2h', to: '' }, String)).toBe('Last 2h');
+    expect(rangeLabel({ from: '-2h', to: '' }, String)).toBe('Last 2 h');
     expect(rangeLabel({ from: '', to: '' }, String)).toBe('All time');
   });
   it('keeps what is below a millisecond', () => {

@@ -4,6 +4,13 @@ import { describe, expect, it } from 'vitest';
 // Contrast and colour-vision distances of the tokens, so that a colour cannot be changed into one that some cannot read.
 const read = (block: string) =>
   Object.fromEntries([...block.matchAll(/--([\w-]+):\s*(#[0-9a-f]{6})/g)].map((m) => [m[1]!, m[2]!]));
+const sources = Object.values(
+  import.meta.glob<string>(['../../src/**/*.{ts,tsx,css}', '!**/tokens.css'], {
+    query: '?raw',
+    import: 'default',
+    eager: true,
+  }),
+).join('\n');
 const [lightBlock, darkBlock] = css.split('[data-theme=dark]') as [string, string];
 const themes = { light: read(lightBlock), dark: read(darkBlock) };
 
@@ -77,4 +84,12 @@ describe.each(Object.entries(themes))('%s', (_name, t) => {
         if (a < b) expect(distance(seen(t[a]!, kind), seen(t[b]!, kind)), `${a} ${b}`).toBeGreaterThanOrEqual(18);
     }
   });
+});
+
+// A name may be put together from a tone: `${tone}-fill`.
+const TONED = /^(ok|warn|bad|run|hold|mute)(-fill|-bg)?$/;
+it('every token is used', () => {
+  const names = [...new Set([...css.matchAll(/--([\w-]+):/g)].map((m) => m[1]!))];
+  expect(names.length).toBeGreaterThan(20);
+  expect(names.filter((n) => !TONED.test(n) && !new RegExp(`--${n}(?![\\w-])`).test(sources))).toEqual([]);
 });

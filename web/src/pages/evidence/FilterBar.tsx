@@ -1,7 +1,7 @@
 // The filters of a list: what is searched for, and every other parameter of the address as a chip that can be removed.
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ComponentChildren } from 'preact';
-import { chips, seenValues } from '../../data/filters';
+import { chips, seenAttributes, seenValues } from '../../data/filters';
 import { oneLine } from '../../lib/fmt';
 import { location, param, setParams } from '../../routes';
 import { Button } from '../../ui/Button';
@@ -118,8 +118,9 @@ export function FilterBar(props: {
 
 function AddFilter({ of }: { readonly of: 'spans' | 'logs' }) {
   const names = ADDABLE.filter((n) => of === 'logs' || n !== 'event_name');
-  const name = useRef<HTMLSelectElement>(null);
-  const attr = useRef<HTMLInputElement>(null);
+  const [name, setName] = useState<string>(names[0]!);
+  const [attr, setAttr] = useState('');
+  const key = name === 'attr.' ? `attr.${attr.trim()}` : name;
   return (
     <Popover
       label="Add a filter"
@@ -138,7 +139,6 @@ function AddFilter({ of }: { readonly of: 'spans' | 'logs' }) {
           onSubmit={(event) => {
             event.preventDefault();
             const value = (event.currentTarget.elements.namedItem('value') as HTMLInputElement).value.trim();
-            const key = name.current!.value === 'attr.' ? `attr.${attr.current!.value.trim()}` : name.current!.value;
             if (value === '' || key === 'attr.') return;
             setParams({ [key]: value, sel: undefined });
             close();
@@ -147,35 +147,47 @@ function AddFilter({ of }: { readonly of: 'spans' | 'logs' }) {
           <label class="small dim" for="filter-name">
             Field
           </label>
-          <select
-            id="filter-name"
-            ref={name}
-            data-first
-            onChange={(event) => {
-              attr.current!.hidden = event.currentTarget.value !== 'attr.';
-            }}
-          >
+          <select id="filter-name" value={name} data-first onChange={(event) => setName(event.currentTarget.value)}>
             {names.map((n) => (
               <option key={n} value={n}>
                 {NAMES[n] ?? n}
               </option>
             ))}
           </select>
-          <input ref={attr} hidden placeholder="http.route" aria-label="Attribute name" spellcheck={false} />
+          {name === 'attr.' && (
+            <>
+              <input
+                value={attr}
+                placeholder="http.route"
+                aria-label="Attribute name"
+                list="filter-attributes"
+                autocomplete="off"
+                spellcheck={false}
+                onInput={(event) => setAttr(event.currentTarget.value)}
+              />
+              <Known id="filter-attributes" values={seenAttributes()} />
+            </>
+          )}
           <label class="small dim" for="filter-value">
             Equals
           </label>
           <input id="filter-value" name="value" list="filter-known" autocomplete="off" spellcheck={false} />
-          <datalist id="filter-known">
-            {seenValues('service').map((v) => (
-              <option key={v} value={v} />
-            ))}
-          </datalist>
+          <Known id="filter-known" values={seenValues(key)} />
           <Button small look="primary" type="submit">
             Add
           </Button>
         </form>
       )}
     </Popover>
+  );
+}
+
+function Known({ id, values }: { readonly id: string; readonly values: readonly string[] }) {
+  return (
+    <datalist id={id}>
+      {values.map((v) => (
+        <option key={v} value={v} />
+      ))}
+    </datalist>
   );
 }

@@ -55,13 +55,6 @@ function JourneyOf({ id }: { readonly id: string }) {
       >
         {(journey) => (journey.tree.count === 0 ? <Nothing journey={journey} /> : <JourneyView journey={journey} />)}
       </View>
-      {resource.loaded.value.state === 'idle' && (
-        <Empty why="empty" title="Cancelled.">
-          <Button small onClick={load}>
-            Look again
-          </Button>
-        </Empty>
-      )}
     </div>
   );
 }

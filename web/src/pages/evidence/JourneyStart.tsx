@@ -4,7 +4,7 @@ import { Resource } from '../../data/resource';
 import { recent } from '../../data/prefs';
 import { recovered, tick } from '../../data/status';
 import { zone } from '../../data/filters';
-import { neverReceived } from '../start/first_data';
+import { neverReceived } from '../../data/first_data';
 import { age, duration, instant, oneLine } from '../../lib/fmt';
 import { ms } from '../../lib/time';
 import { go, travel } from '../../routes';

@@ -208,9 +208,9 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
               name="only"
               choices={[
                 { value: 'all', label: 'All' },
-                { value: 'spans', label: 'Spans', count: count(spanCount) },
+                { value: 'spans', label: 'Spans', count: atLeast(count(spanCount), journey) },
                 { value: 'logs', label: 'Logs', count: journey.logsPending ? '…' : count(journey.logs.length) },
-                { value: 'errors', label: 'Errors', count: count(tree.errors.length) },
+                { value: 'errors', label: 'Errors', count: atLeast(count(tree.errors.length), journey) },
               ]}
               value={only}
               onChange={(value) => setParams({ only: value === 'all' ? undefined : value })}
@@ -255,7 +255,7 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
             {shown.length === 0 ? (
               <p class={`dim ${css.nothing}`}>
                 {only === 'errors'
-                  ? `Nothing failed: 0 of ${plural(spanCount, 'span')}.`
+                  ? `Nothing failed: 0 of ${plural(spanCount, 'span')}${journey.cut ? ' shown' : ''}.`
                   : only === 'logs'
                     ? journey.logsPending
                       ? 'Logs are on their way…'
@@ -272,15 +272,15 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
                 handle={list}
                 activeId={activeId}
                 head={phone ? undefined : <Head spanMs={tree.spanMs} scale={scale} />}
-                row={(index) => {
+                row={(index, rowIndex) => {
                   const row = shown[index]!;
                   return row < 0 ? (
-                    <FoldLine ms={tree.gaps[-1 - row]!.to - tree.gaps[-1 - row]!.from} index={index} />
+                    <FoldLine ms={tree.gaps[-1 - row]!.to - tree.gaps[-1 - row]!.from} rowIndex={rowIndex} />
                   ) : (
                     <Row
                       journey={journey}
                       row={row}
-                      index={index}
+                      rowIndex={rowIndex}
                       scale={scale}
                       selected={row === at}
                       closed={collapsed.value.has(row)}
@@ -310,10 +310,22 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
   );
 }
 
+// A count of what is shown, when there is more.
+function atLeast(text: string, journey: Journey): string {
+  return journey.cut ? `${text}+` : text;
+}
+
 function Notes({ journey }: { readonly journey: Journey }) {
   const { tree } = journey;
   const parts: string[] = [];
   if (journey.partial) parts.push('A part of the store did not answer; spans or logs may be missing.');
+  if (journey.cut) {
+    const cut = journey.traces.filter((t) => t.cut);
+    const shown = cut.reduce((sum, t) => sum + t.spans.length, 0);
+    parts.push(
+      `Showing the first ${plural(shown, 'span')} of ${cut.length === 1 && journey.traces.length === 1 ? 'this trace' : plural(cut.length, 'trace')}; there are more. Counts, times and failures are of those shown.`,
+    );
+  }
   if (journey.tracesKnown > TRACES_MAX)
     parts.push(`Showing the newest ${TRACES_MAX} of ${count(journey.tracesKnown)} traces.`);
   else if (journey.more) parts.push(`Showing the first ${count(journey.logs.length)} logs; there are more.`);
@@ -358,18 +370,18 @@ function Summary({
             <button type="button" class={css.result} onClick={onFirst} title="Go to the first failure">
               <Chip tone="bad">
                 {failedSpans > 0
-                  ? `${plural(failedSpans, 'span')} failed`
+                  ? `${atLeast(count(failedSpans), journey)} ${failedSpans === 1 && !journey.cut ? 'span' : 'spans'} failed`
                   : plural(failedLogs, 'error logged', 'errors logged')}
               </Chip>
             </button>
           ) : (
-            <b>No failure</b>
+            <b>No failure{journey.cut ? ' shown' : ''}</b>
           )}
         </dd>
         <dd class="small dim ell foreign">
           {cause >= 0
             ? `first: ${oneLine(tree.isLog[cause] === 1 ? logOf(journey, cause).body : spanOf(journey, cause).name, 60)}`
-            : `${count(spanCount)} spans ended well`}
+            : `${plural(spanCount, 'span')}${journey.cut ? ' shown' : ''} ended well`}
         </dd>
       </div>
       <div class={css.hops}>
@@ -384,10 +396,11 @@ function Summary({
       <div>
         <dt>Took</dt>
         <dd>
-          <b class="num">{duration(tree.spanMs)}</b>
+          <b class="num">{atLeast(duration(tree.spanMs), journey)}</b>
         </dd>
         <dd class="small dim num">
-          {plural(spanCount, 'span')}, {journey.logsPending ? '…' : plural(journey.logs.length, 'log')}
+          {atLeast(count(spanCount), journey)} {spanCount === 1 && !journey.cut ? 'span' : 'spans'},{' '}
+          {journey.logsPending ? '…' : plural(journey.logs.length, 'log')}
         </dd>
       </div>
       <div>
@@ -468,9 +481,9 @@ function Head({ spanMs, scale }: { readonly spanMs: number; readonly scale: Scal
   );
 }
 
-function FoldLine({ ms, index }: { readonly ms: number; readonly index: number }) {
+function FoldLine({ ms, rowIndex }: { readonly ms: number; readonly rowIndex: number }) {
   return (
-    <div role="row" class={css.fold} aria-rowindex={index + 2}>
+    <div role="row" class={css.fold} aria-rowindex={rowIndex}>
       <span role="gridcell">{duration(ms)} with nothing recorded</span>
     </div>
   );
@@ -480,7 +493,7 @@ const INDENT_MAX = 16;
 function Row(props: {
   readonly journey: Journey;
   readonly row: number;
-  readonly index: number;
+  readonly rowIndex: number;
   readonly scale: Scale;
   readonly selected: boolean;
   readonly closed: boolean;
@@ -507,7 +520,7 @@ function Row(props: {
       id={`row-${row}`}
       class={`${css.row} ${props.selected ? css.selected : ''} ${orphan ? css.orphan : ''}`}
       aria-level={depth + 1}
-      aria-rowindex={props.index + 2}
+      aria-rowindex={props.rowIndex}
       aria-selected={props.selected}
       aria-expanded={parent ? !props.closed : undefined}
       onClick={props.onSelect}

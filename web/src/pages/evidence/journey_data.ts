@@ -19,6 +19,7 @@ export interface TraceView {
   readonly names: readonly string[];
   readonly services: readonly string[];
   readonly spans: readonly OutlineSpan[];
+  readonly cut: boolean; // the trace has more spans than these
 }
 
 export interface Journey {
@@ -30,6 +31,7 @@ export interface Journey {
   readonly logs: readonly Log[];
   readonly logsPending: boolean;
   readonly more: boolean; // some logs or items were left out
+  readonly cut: boolean; // some trace has more spans than are here: counts are of those that are
   readonly partial: boolean; // a part of the store did not answer
   readonly tree: Tree;
   readonly services: readonly string[]; // in order of appearance
@@ -133,6 +135,7 @@ export async function loadJourney(
       tracesKnown,
       logs,
       logsPending: pending,
+      cut: traces.some((t) => t.cut),
       more: more || pages.some((p) => p.next_cursor !== null),
       partial: partial || pages.some((p) => p.partial),
       tree: treeOf(traces, logs),
@@ -173,6 +176,7 @@ function empty(id: string, kinds: readonly KindSummary[]): Journey {
     tracesKnown: 0,
     logs: [],
     logsPending: false,
+    cut: false,
     more: false,
     partial: false,
     tree: buildTree([], []),
@@ -189,7 +193,14 @@ async function outline(traceId: string, abort: AbortSignal): Promise<TraceView |
   const o = await get('/api/v1/traces/{trace_id}/outline', { trace_id: traceId }, {}, abort);
   return o.spans.length === 0
     ? undefined
-    : { traceId: o.trace_id, startMs: preciseMs(o.start_ts), names: o.names, services: o.services, spans: o.spans };
+    : {
+        traceId: o.trace_id,
+        startMs: preciseMs(o.start_ts),
+        names: o.names,
+        services: o.services,
+        spans: o.spans,
+        cut: o.partial,
+      };
 }
 
 const STATUS = { unset: 0, ok: 1, error: 2 } as const;
@@ -207,6 +218,7 @@ function viewsOf(spans: readonly Span[]): TraceView[] {
       startMs,
       names,
       services,
+      cut: false,
       spans: list.map((s) => [
         s.span_id,
         indexOf.get(s.parent_span_id) ?? -1,

@@ -1,4 +1,4 @@
-import { get } from '../../data/api';
+import { get } from './api';
 
 // Whether this workspace has never received anything: then there is nothing to filter, and pages say how to begin.
 export async function neverReceived(abort?: AbortSignal): Promise<boolean> {
