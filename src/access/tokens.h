@@ -50,6 +50,8 @@ struct TokenEntry {
   WorkspaceId workspace;
   std::vector<ClientId> clients;  // empty: all
   std::vector<Role> roles;
+
+  bool operator==(const TokenEntry&) const = default;
 };
 
 std::array<unsigned char, 32> sha256_of(std::string_view token);

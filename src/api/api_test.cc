@@ -444,7 +444,10 @@ TEST_F(ApiTest, HealthSaysLittleToStrangersAndAllToTokens) {
 
 TEST_F(ApiTest, ReadyOnlyWhileServing) {
   start();
+  health_.set_obstacle("the store is away", "nobody listens");
   EXPECT_EQ(send("GET", "/health/ready", "", {}, "").status, 503);
+  EXPECT_EQ(parse(send("GET", "/health/ready", "", {}, "").body).at("message").as_string(), "the store is away");
+  EXPECT_EQ(parse(get("/health/ready").body).at("message").as_string(), "the store is away: nobody listens");
   EXPECT_EQ(send("GET", "/health/live", "", {}, "").status, 200);
   health_.set_serving(true);
   EXPECT_EQ(send("GET", "/health/ready", "", {}, "").status, 200);

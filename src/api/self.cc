@@ -65,8 +65,13 @@ void Api::get_live(Exchange exchange) { exchange.json(R"({"status":"healthy"})")
 // Whether to send requests here. A store that is away for a moment does not count: what arrives meanwhile is durable in
 // the spool, and /health says what is wrong.
 void Api::get_ready(Exchange exchange) {
-  const bool is_serving = services_.health.is_serving();
-  exchange.json(is_serving ? R"({"status":"healthy"})" : R"({"status":"unhealthy"})", is_serving ? 200 : 503);
+  if (services_.health.is_serving()) return exchange.json(R"({"status":"healthy"})");
+  health::Health::Obstacle obstacle = services_.health.obstacle();
+  const bool in_detail = exchange.caller().is_known && exchange.caller().grant.may(access::Role::kRead);
+  if (in_detail && !obstacle.cause.empty()) obstacle.what += ": " + obstacle.cause;
+  std::string body = R"({"status":"unhealthy","message":)";
+  append_json_string(body, obstacle.what);
+  exchange.json(body + '}', 503);
 }
 
 void Api::get_metrics(Exchange exchange) {

@@ -120,4 +120,14 @@ bool Health::is_serving() const {
   return serving_;
 }
 
+void Health::set_obstacle(std::string_view what, std::string_view cause) {
+  MutexLock lock(mutex_);
+  obstacle_ = {.what = std::string(what), .cause = std::string(cause)};
+}
+
+Health::Obstacle Health::obstacle() const {
+  MutexLock lock(mutex_);
+  return obstacle_;
+}
+
 }  // namespace fettle::health

@@ -78,6 +78,14 @@ class Health {
   // Not ready until told so, and not any more while draining; checks have no say in it.
   void set_serving(bool serving);
   bool is_serving() const;
+  // What keeps the server from serving, for as long as it does not: `what` for everybody, `cause` for those who may
+  // read.
+  struct Obstacle {
+    std::string what;
+    std::string cause;  // empty: none is known
+  };
+  void set_obstacle(std::string_view what, std::string_view cause);
+  Obstacle obstacle() const;
 
  private:
   // Constant after the first report.
@@ -89,6 +97,7 @@ class Health {
 
   mutable Mutex mutex_;
   bool serving_ FETTLE_GUARDED_BY(mutex_) = false;
+  Obstacle obstacle_ FETTLE_GUARDED_BY(mutex_){.what = "the server is starting", .cause = {}};
   bool running_ FETTLE_GUARDED_BY(mutex_) = false;
   Condition finished_;
   std::optional<std::chrono::nanoseconds> taken_ FETTLE_GUARDED_BY(mutex_);

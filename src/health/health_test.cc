@@ -90,6 +90,10 @@ TEST_F(HealthTest, TheDocumentHasTheAgreedShape) {
 
 TEST_F(HealthTest, ServesOnlyWhenTold) {
   EXPECT_FALSE(health_.is_serving());
+  EXPECT_EQ(health_.obstacle().what, "the server is starting");
+  health_.set_obstacle("the store is away", "nobody listens");
+  EXPECT_EQ(health_.obstacle().what, "the store is away");
+  EXPECT_EQ(health_.obstacle().cause, "nobody listens");
   health_.set_serving(true);
   EXPECT_TRUE(health_.is_serving());
 }

@@ -29,6 +29,8 @@ struct Rule {
   std::string name;
   std::string pattern;
   std::string replacement;
+
+  bool operator==(const Rule&) const = default;
 };
 
 constexpr std::size_t kCustomRulesMax = 64;

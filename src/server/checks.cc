@@ -37,7 +37,10 @@ health::Check store_check(telemetry::Reader& reader, const Store& store) {
             const auto [state, restarts] = store.engine_state();
             result.fields.emplace_back("engine", json_text(state));
             result.fields.emplace_back("restarts", std::to_string(restarts));
-            if (auto answered = reader.ping({.stop = stop, .time_max = kPingTimeMax}); !answered) {
+            if (auto open = store.opening().check(); !open) {
+              result.status = CheckStatus::kDown;
+              result.message = open.error().message() + "; what arrives meanwhile waits in the spool";
+            } else if (auto answered = reader.ping({.stop = stop, .time_max = kPingTimeMax}); !answered) {
               result.status = CheckStatus::kDown;
               result.message = "the telemetry store does not answer; what arrives meanwhile waits in the spool";
             }

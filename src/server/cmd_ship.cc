@@ -35,7 +35,8 @@ int run_ship(const ShipCommand& command) {
     complain("name the files to send, or Docker's folder with --docker");
     return 2;
   }
-  Signals signals;
+  std::stop_source stopping;
+  const Signals signals(stopping);
   const std::filesystem::path file = command.state.empty() ? default_state() : command.state;
   std::error_code error;
   if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), error);
@@ -49,13 +50,7 @@ int run_ship(const ShipCommand& command) {
   for (const std::filesystem::path& path : command.files) shipper.add(path, command.service);
   if (!command.docker.empty()) shipper.add_docker(command.docker);
 
-  std::stop_source stop;
-  // Detached on purpose: with --once nobody may ever send a signal, and the process ends under it.
-  std::thread([&signals, stop]() mutable {
-    signals.wait();
-    stop.request_stop();
-  }).detach();
-  auto done = command.once ? shipper.run_once(stop.get_token()) : shipper.run(stop.get_token());
+  auto done = command.once ? shipper.run_once(stopping.get_token()) : shipper.run(stopping.get_token());
   const Shipper::Totals& totals = shipper.totals();
   fmt::print(stderr, "fettle: {} lines sent, {} batches refused, {} retries\n", totals.lines, totals.refused,
              totals.retries);

@@ -13,6 +13,7 @@
 #include "access/authenticator.h"
 #include "core/ids.h"
 #include "server/config_values.h"
+#include "server/secret_file.h"
 
 namespace fettle::server {
 namespace {
@@ -36,12 +37,11 @@ Result<void> assign_address(std::string& target, std::string_view text) {
   return {};
 }
 
-Result<ContentMode> content_mode(std::string_view text) {
-  if (text == "drop") return ContentMode::kDrop;
-  if (text == "hash") return ContentMode::kHash;
-  if (text == "redact") return ContentMode::kRedact;
-  if (text == "keep") return ContentMode::kKeep;
-  return fail(ErrorCode::kInvalidArgument, fmt::format("expected drop, hash, redact or keep, not '{}'", text));
+Result<ingest::ContentMode> content_mode(std::string_view text) {
+  if (text == "drop") return ingest::ContentMode::kDrop;
+  if (text == "hash") return ingest::ContentMode::kHash;
+  if (text == "keep") return ingest::ContentMode::kKeep;
+  return fail(ErrorCode::kInvalidArgument, fmt::format("expected drop, hash or keep, not '{}'", text));
 }
 
 Result<void> assign_level(log::Level& target, std::string_view text) {
@@ -86,7 +86,7 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign_address(c.otlp_http, v); }},
     {"otlp_grpc", "address for OTLP over gRPC", false,
      [](Config& c, std::string_view v) { return assign_address(c.otlp_grpc, v); }},
-    {"dev", "no tokens: everything goes to workspace 'default'; loopback addresses only", true,
+    {"dev", "no tokens: everything goes to workspace default; loopback addresses only", true,
      [](Config& c, std::string_view v) { return assign(c.dev, parse_bool(v)); }},
     {"log_level", "least severe lines of the server's own log: debug, info, warning, error", false,
      [](Config& c, std::string_view v) { return assign_level(c.log_level, v); }},
@@ -98,15 +98,19 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign_path(c.telemetry.password_file, v); }},
     {"telemetry.database", "database to keep the tables in", false,
      [](Config& c, std::string_view v) -> Result<void> { return c.telemetry.database = v, Result<void>{}; }},
-    {"engine.binary", "the engine's program, if it is not beside this one", false,
+    {"engine.binary", "the engine's program, if it is not beside fettle", false,
      [](Config& c, std::string_view v) { return assign_path(c.engine.binary, v); }},
-    {"engine.tcp", "loopback address at which the user's own ClickHouse tools reach the engine", false,
-     [](Config& c, std::string_view v) { return assign_address(c.engine.tcp, v); }},
+    {"engine.tcp", "loopback address at which your own ClickHouse tools read", false,
+     [](Config& c, std::string_view v) -> Result<void> {
+       if (v.empty()) return c.engine.tcp.clear(), Result<void>{};  // none
+       return assign_address(c.engine.tcp, v);
+     }},
     {"engine.memory", "memory that the engine may use", false,
      [](Config& c, std::string_view v) { return assign(c.engine.memory_bytes, parse_bytes(v)); }},
     {"limits.body_bytes", "largest request, as sent and decompressed", false,
      [](Config& c, std::string_view v) { return assign(c.limits.body_bytes, parse_bytes(v)); }},
-    {"limits.in_flight_bytes", "requests between arrival and answer, together", false,
+    {"limits.in_flight_bytes",
+     "requests between arrival and answer, together; a compressed one counts with its plain bytes as well", false,
      [](Config& c, std::string_view v) { return assign(c.limits.in_flight_bytes, parse_bytes(v)); }},
     {"limits.spool_bytes", "what may wait on disk for the store", false,
      [](Config& c, std::string_view v) { return assign(c.limits.spool_bytes, parse_bytes(v)); }},
@@ -122,7 +126,7 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign(c.limits.query_rows, parse_whole(v, 1, 100 * kMany)); }},
     {"limits.query_bytes", "largest SQL answer", false,
      [](Config& c, std::string_view v) { return assign(c.limits.query_bytes, parse_bytes(v)); }},
-    {"limits.query_memory", "memory of one SQL query; 0: a third of the engine's", false,
+    {"limits.query_memory", "memory of one SQL query; 0: 43 % of the engine's", false,
      [](Config& c, std::string_view v) { return assign(c.limits.query_memory_bytes, parse_bytes(v)); }},
     {"limits.trace_spans", "most spans of a trace that are shown", false,
      [](Config& c, std::string_view v) { return assign(c.limits.trace_spans, parse_whole(v, 1, 100 * kMany)); }},
@@ -140,7 +144,7 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign(c.retention.llm_calls, parse_duration(v)); }},
     {"sampling.keep_percent", "share of routine traces, and of log lines without a trace, kept after the hot window",
      false, [](Config& c, std::string_view v) { return assign(c.sampling_keep_percent, parse_percent(v)); }},
-    {"content.default", "prompt and completion text: drop, hash, redact, keep", false,
+    {"content.default", "prompt and completion text: drop, hash, keep", false,
      [](Config& c, std::string_view v) -> Result<void> {
        auto mode = content_mode(v);
        if (!mode) return std::unexpected(std::move(mode).error());
@@ -287,7 +291,7 @@ class FileReader {
       if (plain->second.empty()) return at(node.Mark(), key + ".token", "is empty");
       entry.sha256 = access::sha256_of(plain->second);
     } else {
-      auto secret = read_secret(texts.at("token_file"));
+      auto secret = read_secret_file(texts.at("token_file"));
       if (!secret) return at(node.Mark(), key + ".token_file", secret.error().message());
       entry.sha256 = access::sha256_of(secret->reveal());
     }
@@ -308,17 +312,6 @@ class FileReader {
     }
     config_.tokens.push_back(std::move(entry));
     return {};
-  }
-
-  static Result<Secret> read_secret(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    std::string text(4'096, '\0');
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
-    if (!in && !in.eof()) return fail(ErrorCode::kInvalidArgument, fmt::format("cannot read '{}'", path));
-    text.resize(static_cast<std::size_t>(in.gcount()));
-    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.pop_back();
-    if (text.empty()) return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is empty", path));
-    return Secret(std::move(text));
   }
 
   Result<void> read_rule(const std::string& key, const YAML::Node& node) {
@@ -383,7 +376,8 @@ Result<void> read_file(const std::filesystem::path& path, Config& config, std::m
 }
 
 // What no single setting can tell. `places` says where a key got its value.
-Result<void> check_whole(const Config& config, const std::map<std::string, std::string>& places) {
+Result<void> check_whole(const Config& config, const std::map<std::string, std::string>& places,
+                         ConfigSources::Purpose purpose) {
   const auto at = [&](std::string_view key, std::string what) {
     const auto place = places.find(std::string(key));
     return fail(ErrorCode::kInvalidArgument, place == places.end()
@@ -400,7 +394,7 @@ Result<void> check_whole(const Config& config, const std::map<std::string, std::
                                    *address));
       }
     }
-  } else if (config.tokens.empty()) {
+  } else if (config.tokens.empty() && purpose == ConfigSources::Purpose::kServe) {
     return at("tokens",
               "there is none, so nobody could use the server: list one in the configuration file, or start "
               "with --dev to try Fettle on this machine");
@@ -464,7 +458,8 @@ Result<Config> load_config(const ConfigSources& sources) {
     if (!done) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", flag_of(key), done.error().message()));
     places[key] = flag_of(key);
   }
-  if (auto whole = check_whole(config, places); !whole) return std::unexpected(std::move(whole).error());
+  if (auto whole = check_whole(config, places, sources.purpose); !whole)
+    return std::unexpected(std::move(whole).error());
   return config;
 }
 

@@ -4,8 +4,7 @@
 //   if (!config) { print(config.error().message()); return 2; }     // "fettle.yaml:12: limits.body_bytes: …"
 //
 // Every simple setting has three names: `limits.body_bytes` in the file, FETTLE_LIMITS_BODY_BYTES in the environment
-// and
-// --limits-body-bytes as a flag. Lists (tokens, rules) live in the file alone. A key that is not known is an error.
+// and --limits-body-bytes as a flag. Lists (tokens, rules) live in the file alone. A key that is not known is an error.
 // A Config is a plain value, checked as a whole.
 #pragma once
 
@@ -25,12 +24,10 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/secret.h"
+#include "ingest/content_policy.h"
 #include "redact/redactor.h"
 
 namespace fettle::server {
-
-// What becomes of prompt and completion text before it is stored.
-enum class ContentMode : std::uint8_t { kDrop, kHash, kRedact, kKeep };
 
 struct Config {
   std::filesystem::path data = "fettle-data";
@@ -45,12 +42,16 @@ struct Config {
     std::string user = "default";
     std::filesystem::path password_file;
     std::string database = "fettle";
+
+    bool operator==(const Telemetry&) const = default;
   } telemetry;
 
   struct Engine {
     std::filesystem::path binary;  // empty: beside this program
     std::string tcp;               // empty: the engine is reached through its Unix socket alone
     std::uint64_t memory_bytes = 1ULL << 30;
+
+    bool operator==(const Engine&) const = default;
   } engine;
 
   struct Limits {
@@ -63,9 +64,11 @@ struct Config {
     std::chrono::milliseconds query_time{30'000};
     std::uint64_t query_rows = 10'000;
     std::uint64_t query_bytes = 16ULL << 20;
-    std::uint64_t query_memory_bytes = 0;  // 0: a third of the engine's memory
+    std::uint64_t query_memory_bytes = 0;  // 0: 43 % of the engine's memory
     std::uint64_t trace_spans = 1'000'000;
     std::uint32_t tails = 32;
+
+    bool operator==(const Limits&) const = default;
   } limits;
 
   struct Retention {
@@ -74,12 +77,15 @@ struct Config {
     std::chrono::seconds logs = std::chrono::hours(24 * 30);
     std::chrono::seconds metrics = std::chrono::hours(24 * 90);
     std::chrono::seconds llm_calls = std::chrono::hours(24 * 400);
+
+    bool operator==(const Retention&) const = default;
   } retention;
 
   double sampling_keep_percent = 15;
 
-  ContentMode content_default = ContentMode::kDrop;
-  std::map<std::string, ContentMode> content_by_workspace;
+  // What becomes of prompt and completion text before it is stored.
+  ingest::ContentMode content_default = ingest::ContentMode::kDrop;
+  std::map<std::string, ingest::ContentMode> content_by_workspace;
   std::vector<std::string> production_environments = {"production", "prod", "live"};
 
   std::filesystem::path identifiers_file;  // empty: the built-in catalogue
@@ -87,9 +93,14 @@ struct Config {
 
   std::vector<access::TokenEntry> tokens;
   std::vector<redact::Rule> redaction_rules;
+
+  bool operator==(const Config&) const = default;
 };
 
 struct ConfigSources {
+  // kInspect: for a look at a configuration, which need not be one that somebody could use: without tokens too.
+  enum class Purpose : std::uint8_t { kServe, kInspect };
+  Purpose purpose = Purpose::kServe;
   std::optional<std::filesystem::path> file;
   // The value of an environment variable, or null.
   std::function<const char*(const std::string& name)> environment = [](const std::string&) { return nullptr; };

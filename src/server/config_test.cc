@@ -9,6 +9,7 @@
 #include <map>
 
 #include "server/config_values.h"
+#include "server/secret_file.h"
 
 namespace fettle::server {
 namespace {
@@ -88,8 +89,8 @@ tokens:
   EXPECT_EQ(config->limits.query_time, std::chrono::seconds(5));
   EXPECT_EQ(config->retention.hot, std::chrono::hours(24));
   EXPECT_EQ(config->sampling_keep_percent, 12.5);
-  EXPECT_EQ(config->content_default, ContentMode::kHash);
-  EXPECT_EQ(config->content_by_workspace.at("acme"), ContentMode::kKeep);
+  EXPECT_EQ(config->content_default, ingest::ContentMode::kHash);
+  EXPECT_EQ(config->content_by_workspace.at("acme"), ingest::ContentMode::kKeep);
   EXPECT_THAT(config->production_environments, ElementsAre("live"));
   EXPECT_EQ(config->redaction_rules.at(0).replacement, "order #");
   const auto tokens = access::ConfiguredTokens::make(config->tokens);
@@ -116,7 +117,7 @@ TEST_F(ConfigTest, AnErrorNamesFileLineAndKey) {
       {"dev: true\nhttp: 0.0.0.0:1\n", ":2: ", "http"},
       {"dev: true\nengine:\n  tcp: 0.0.0.0:1\n", ":3: ", "engine.tcp"},
       {"dev: true\nretention:\n  spans: 1h\n", ":3: ", "retention.spans"},
-      {"dev: true\ncontent:\n  default: maybe\n", ":3: ", "content.default"},
+      {"dev: true\ncontent:\n  default: redact\n", ":3: ", "content.default"},
       {"dev: true\ncontent:\n  workspaces:\n    acme: maybe\n", ":4: ", "content.workspaces.acme"},
       {"dev: true\nredaction:\n  rules:\n    - name: x\n", ":4: ", "redaction.rules[0].pattern"},
       {"dev: true\nredaction:\n  rules:\n    - {name: x, pattern: '('}\n", ":4: ", "redaction.rules[0]"},
@@ -160,8 +161,46 @@ TEST(ConfigDocumentation, ListsEveryKey) {
   std::ifstream in(FETTLE_DOCS_DIR "/operating.md");
   const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   for (const Setting& setting : settings()) {
-    EXPECT_THAT(text, HasSubstr("| `" + std::string(setting.key) + "` |"));
+    // "| `engine.memory` | `1GiB` | memory that the engine may use |"
+    const std::size_t at = text.find("\n| `" + std::string(setting.key) + "` | ");
+    ASSERT_NE(at, std::string::npos) << setting.key;
+    std::string row = text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+    std::erase(row, '`');
+    row.erase(0, row.find(" | ") + 3);
+    const std::string value = row.starts_with("| ") ? "" : row.substr(0, row.find(" | "));
+    row.erase(0, row.find("| ") + 2);
+    EXPECT_EQ(row, std::string(setting.help) + " |") << setting.key;
+    Config config;
+    const auto set = setting.set(config, value);
+    EXPECT_TRUE(set) << setting.key << " is not " << value;
+    EXPECT_EQ(config, Config()) << setting.key << " is not " << value << " by default";
   }
+}
+
+TEST_F(ConfigTest, OnlyForALookMayThereBeNoTokens) {
+  const auto file = folder_ / "fettle.yaml";
+  std::ofstream(file) << "http: 0.0.0.0:7070\n";
+  EXPECT_FALSE(load_config({.file = file}));
+  const auto looked_at = load_config({.purpose = ConfigSources::Purpose::kInspect, .file = file});
+  ASSERT_TRUE(looked_at) << looked_at.error().message();
+  EXPECT_FALSE(looked_at->dev);
+  std::ofstream(file) << "http: 0.0.0.0:7070\ndev: true\n";
+  EXPECT_FALSE(load_config({.purpose = ConfigSources::Purpose::kInspect, .file = file}));
+}
+
+TEST_F(ConfigTest, ASecretIsTheTextOfItsFile) {
+  const auto file = folder_ / "secret";
+  const auto holding = [&](const std::string& text) {
+    std::ofstream(file, std::ios::binary) << text;
+    return read_secret_file(file);
+  };
+  EXPECT_EQ(holding("hush\r\n")->reveal(), "hush");
+  EXPECT_EQ(holding("two words\n")->reveal(), "two words");
+  EXPECT_EQ(holding(std::string(4'096, 'x'))->reveal().size(), 4'096U);
+  EXPECT_THAT(holding(std::string(4'097, 'x')).error().message(), HasSubstr("4096"));
+  EXPECT_THAT(holding(" \n").error().message(), HasSubstr("is empty"));
+  EXPECT_THAT(read_secret_file(folder_ / "none").error().message(), HasSubstr("cannot read"));
+  EXPECT_THAT(read_secret_file(folder_).error().message(), HasSubstr("cannot read"));
 }
 
 TEST(ConfigValues, SizesAndDurations) {

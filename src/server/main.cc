@@ -7,10 +7,13 @@
 #include <exception>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/log.h"
 #include "server/commands.h"
 #include "server/config.h"
+#include "server/secret_file.h"
 #include "server/server.h"
 #include "server/signals.h"
 
@@ -42,8 +45,10 @@ void add_config_flags(CLI::App& app, ConfigFlags& flags) {
   }
 }
 
-Result<Config> configuration(const ConfigFlags& flags) {
+Result<Config> configuration(const ConfigFlags& flags,
+                             ConfigSources::Purpose purpose = ConfigSources::Purpose::kServe) {
   ConfigSources sources;
+  sources.purpose = purpose;
   sources.environment = [](const std::string& name) { return std::getenv(name.c_str()); };
   const char* file = std::getenv("FETTLE_CONFIG");
   if (!flags.file.empty()) {
@@ -60,28 +65,31 @@ int complain(const Error& error, int code) {
   return code;
 }
 
+int failed(const Error& error) {
+  return complain(error, error.code() == ErrorCode::kInvalidArgument ? kExitNotUnderstood : kExitFailed);
+}
+
 int serve(const ConfigFlags& flags) {
   auto config = configuration(flags);
   if (!config) return complain(config.error(), kExitNotUnderstood);
   log::set_level(config->log_level);
-  Signals signals;
+  std::stop_source stopping;
+  const Signals signals(stopping);
   SystemClock clock;
   const auto begun = clock.monotonic();
-  auto server = Server::start(*config, clock);
-  if (!server) {
-    return complain(server.error(),
-                    server.error().code() == ErrorCode::kInvalidArgument ? kExitNotUnderstood : kExitFailed);
-  }
+  const auto took_ms = [&] { return std::chrono::duration<double, std::milli>(clock.monotonic() - begun).count(); };
+  auto server = Server::start(*config, clock, stopping.get_token());
+  if (!server) return server.error().code() == ErrorCode::kCancelled ? 0 : failed(server.error());
   const Addresses& at = (*server)->addresses();
-  fmt::print("Fettle {} is ready\n  web and API  http://{}\n  OTLP/HTTP    http://{}\n  OTLP/gRPC    {}\n", version(),
-             at.http, at.otlp_http, at.otlp_grpc);
-  std::fflush(stdout);
-  log::info("ready", {{"http", at.http},
-                      {"otlp_http", at.otlp_http},
-                      {"otlp_grpc", at.otlp_grpc},
-                      {"took_ms", std::chrono::duration<double, std::milli>(clock.monotonic() - begun).count()}});
-  const int signal = signals.wait();
-  log::info("stopping", {{"signal", signal}});
+  log::info("listening",
+            {{"http", at.http}, {"otlp_http", at.otlp_http}, {"otlp_grpc", at.otlp_grpc}, {"took_ms", took_ms()}});
+  if ((*server)->wait_ready(stopping.get_token())) {
+    fmt::print("Fettle {} is ready\n  web and API  http://{}\n  OTLP/HTTP    http://{}\n  OTLP/gRPC    {}\n", version(),
+               at.http, at.otlp_http, at.otlp_grpc);
+    std::fflush(stdout);
+    log::info("ready", {{"took_ms", took_ms()}});
+  }
+  log::info("stopping", {{"signal", signals.wait()}});
   (*server)->stop();
   log::info("stopped");
   return 0;
@@ -94,23 +102,28 @@ void add_remote_flags(CLI::App& app, RemoteOptions& remote, std::string& token_f
   app.add_option("--token-file", token_file, "file that holds the token")->envname("FETTLE_TOKEN_FILE");
 }
 
-// False when the file cannot be read.
-bool read_token(RemoteOptions& remote, const std::string& file) {
-  if (file.empty()) return true;
-  std::FILE* in = std::fopen(file.c_str(), "rb");
-  if (in == nullptr) return false;
-  char text[4096];
-  const std::size_t size = std::fread(text, 1, sizeof text, in);
-  std::fclose(in);
-  remote.token.assign(text, size);
-  while (!remote.token.empty() && static_cast<unsigned char>(remote.token.back()) <= ' ') remote.token.pop_back();
-  return true;
+Result<void> read_token(RemoteOptions& remote, const std::string& file) {
+  if (file.empty()) return {};
+  auto token = read_secret_file(file);
+  if (!token) return std::unexpected(std::move(token).error().within("--token-file"));
+  remote.token = token->reveal();
+  return {};
+}
+
+// --rule NAME=PATTERN
+Result<redact::Rule> rule_of(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == 0 || equals == std::string::npos || equals + 1 == text.size()) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("--rule: expected NAME=PATTERN, not '{}'", text));
+  }
+  return redact::Rule{.name = text.substr(0, equals), .pattern = text.substr(equals + 1), .replacement = {}};
 }
 
 int run(int argc, char** argv) {
   CLI::App app("Fettle: the operations plane for AI-agent and workflow automation.", "fettle");
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "help for every subcommand");
+  app.set_version_flag("--version", fmt::format("fettle {}", version()), "print the version");
 
   ConfigFlags serve_flags, doctor_flags, redact_flags;
   auto* serve_app = app.add_subcommand("serve", "run the server");
@@ -150,7 +163,9 @@ int run(int argc, char** argv) {
 
   RedactCommand redact;
   auto* redact_app = app.add_subcommand("redact", "try the redaction rules on a sample: a file or standard input");
-  add_config_flags(*redact_app, redact_flags);
+  redact_app->add_option("--config", redact_flags.file, "configuration file (YAML) with rules; also FETTLE_CONFIG");
+  std::vector<std::string> rules;
+  redact_app->add_option("--rule", rules, "a rule more, as NAME=PATTERN; may be repeated")->allow_extra_args(false);
   redact_app->add_option("file", redact.file, "the sample");
 
   auto* version_app = app.add_subcommand("version", "print the version");
@@ -162,10 +177,7 @@ int run(int argc, char** argv) {
     return code == 0 ? 0 : kExitNotUnderstood;
   }
   for (RemoteOptions* remote : {&logs.remote, &journey.remote, &ship.remote}) {
-    if (!read_token(*remote, token_file)) {
-      return complain(Error(ErrorCode::kInvalidArgument, fmt::format("--token-file: cannot read '{}'", token_file)),
-                      kExitNotUnderstood);
-    }
+    if (auto read = read_token(*remote, token_file); !read) return complain(read.error(), kExitNotUnderstood);
   }
   if (version_app->parsed()) {
     fmt::print("fettle {}\n", version());
@@ -176,13 +188,15 @@ int run(int argc, char** argv) {
   if (journey_app->parsed()) return run_journey(journey);
   if (ship_app->parsed()) return run_ship(ship);
 
-  // doctor and redact look at a configuration without needing one that could serve.
-  ConfigFlags& flags = doctor_app->parsed() ? doctor_flags : redact_flags;
-  flags.values.try_emplace("dev", "true");
-  auto config = configuration(flags);
+  auto config = configuration(doctor_app->parsed() ? doctor_flags : redact_flags, ConfigSources::Purpose::kInspect);
   if (!config) return complain(config.error(), kExitNotUnderstood);
   if (doctor_app->parsed()) return run_doctor(*config);
   redact.rules = config->redaction_rules;
+  for (const std::string& text : rules) {
+    auto rule = rule_of(text);
+    if (!rule) return complain(rule.error(), kExitNotUnderstood);
+    redact.rules.push_back(std::move(*rule));
+  }
   return run_redact(redact);
 }
 

@@ -28,6 +28,7 @@
 #include "redact/redactor.h"
 #include "server/checks.h"
 #include "server/data_dir.h"
+#include "server/gated_reader.h"
 #include "server/ingest_report.h"
 #include "server/packs.h"
 #include "server/parts_watch.h"
@@ -38,20 +39,12 @@
 namespace fettle::server {
 namespace {
 
-// Together under the ten seconds that a supervisor waits before it kills.
+// Under the ten seconds that a supervisor waits before it kills; each step has its own bound and what is left of this.
+constexpr std::chrono::milliseconds kStop{9'000};
 constexpr std::chrono::milliseconds kDrainRequests{2'500};
 constexpr std::chrono::milliseconds kDrainSpool{2'500};
 constexpr std::chrono::milliseconds kStopStore{2'000};
-
-ingest::ContentMode content_mode(ContentMode mode) {
-  switch (mode) {
-    case ContentMode::kDrop: return ingest::ContentMode::kDrop;
-    case ContentMode::kHash: return ingest::ContentMode::kHash;
-    case ContentMode::kRedact:  // everything that is kept passes redaction
-    case ContentMode::kKeep: return ingest::ContentMode::kKeep;
-  }
-  return ingest::ContentMode::kDrop;
-}
+constexpr std::string_view kStoreClosed = "the telemetry store is not open yet; what arrives waits in the spool";
 
 ingest::PipelineOptions pipeline_options(const Config& config) {
   const auto in_ns = [](std::chrono::seconds time) { return std::chrono::nanoseconds(time).count(); };
@@ -60,10 +53,8 @@ ingest::PipelineOptions pipeline_options(const Config& config) {
   options.spans_kept_ns = in_ns(config.retention.spans);
   options.logs_kept_ns = in_ns(config.retention.logs);
   options.points_kept_ns = in_ns(config.retention.metrics);
-  options.content.otherwise = content_mode(config.content_default);
-  for (const auto& [workspace, mode] : config.content_by_workspace) {
-    options.content.by_workspace[workspace] = content_mode(mode);
-  }
+  options.content.otherwise = config.content_default;
+  options.content.by_workspace = {config.content_by_workspace.begin(), config.content_by_workspace.end()};
   options.content.production_environments = {config.production_environments.begin(),
                                              config.production_environments.end()};
   return options;
@@ -89,14 +80,16 @@ int decoding_workers() { return std::max(1, static_cast<int>(std::thread::hardwa
 
 std::string_view version() { return FETTLE_VERSION; }
 
-// In the order in which they are made; each uses only what stands above it.
+// Members that use others stand below them, so that they go first; load() to open_store() make them in this order, and
+// stop() ends them in the order in which work flows through them.
 struct Server::Parts {
   Parts(const Config& server_config, Clock& server_clock) : config(server_config), clock(server_clock) {}
 
   Result<void> load();
-  Result<void> open_store();
+  Result<void> open_folder();
   Result<void> start_ingest();
   Result<void> start_listeners();
+  Result<void> open_store();
   void stop();
 
   const Config config;
@@ -109,14 +102,15 @@ struct Server::Parts {
   std::optional<access::ConfiguredTokens> tokens;
   std::optional<access::Authenticator> authenticator;
   std::shared_ptr<const redact::Redactor> redactor;  // shared with requests in flight
-  std::future<Result<void>> prepared;                // what all redactors share: compiled while the engine starts
+  std::future<Result<void>> prepared;                // what all redactors share: compiled while the rest is read
   std::optional<telemetry::IdentifierCatalogue> identifiers;
   std::optional<ingest::PriceTable> prices;
 
   // What lasts.
   std::optional<DataDir> data_dir;
   std::unique_ptr<Store> store;
-  std::unique_ptr<telemetry::Reader> reader;
+  std::unique_ptr<telemetry::StoreReader> store_reader;
+  std::unique_ptr<GatedReader> reader;
 
   // The way in, from its end to its beginning.
   ingest::PosixDisk disk;
@@ -158,15 +152,16 @@ Result<void> Server::Parts::load() {
   return {};
 }
 
-Result<void> Server::Parts::open_store() {
+Result<void> Server::Parts::open_folder() {
   auto folder = DataDir::open(config.data);
   if (!folder) return std::unexpected(std::move(folder).error());
   data_dir.emplace(std::move(*folder));
   data_dir->remove_ports();  // those of an earlier run
-  auto opened = Store::open(config, data_dir->path(), *identifiers, metrics);
-  if (!opened) return std::unexpected(std::move(opened).error());
-  store = std::move(*opened);
-  reader = std::make_unique<telemetry::StoreReader>(store->client(), *identifiers, clock);
+  auto closed = Store::make(config, data_dir->path(), *identifiers, clock, metrics);
+  if (!closed) return std::unexpected(std::move(closed).error());
+  store = std::move(*closed);
+  store_reader = std::make_unique<telemetry::StoreReader>(store->client(), *identifiers, clock);
+  reader = std::make_unique<GatedReader>(store->opening(), *store_reader);
   return {};
 }
 
@@ -213,7 +208,8 @@ Result<void> Server::Parts::start_listeners() {
   health.add(spool_check(*spool));
   health.add(writer_check(*spool, *writer));
   parts_watch = std::make_unique<PartsWatch>(
-      [this](const std::stop_token& stop) {
+      [this](const std::stop_token& stop) -> Result<std::vector<telemetry::DetachedParts>> {
+        if (!store->opening().wait(stop)) return fail(ErrorCode::kCancelled, "stopped");
         telemetry::StatementOptions options;
         options.stop = stop;
         return telemetry::detached_parts(store->client(), options);
@@ -249,49 +245,70 @@ Result<void> Server::Parts::start_listeners() {
   if (!otlp_grpc) return std::unexpected(std::move(otlp_grpc).error().within("otlp_grpc"));
   addresses.otlp_grpc = std::move(*otlp_grpc);
   http_server->start();
-  health.set_serving(true);
-  RetentionJob::Options retention_options;
-  retention_options.retention = {
-      .hot_window = config.retention.hot, .sample_percent = config.sampling_keep_percent, .days = retention_days(config)};
-  retention = std::make_unique<RetentionJob>(retention_options, store->client(), store->schema(), *spool, clock, metrics);
   return data_dir->write_ports({.http = port_of(addresses.http),
                                 .otlp_http = port_of(addresses.otlp_http),
                                 .otlp_grpc = port_of(addresses.otlp_grpc)});
 }
 
+Result<void> Server::Parts::open_store() {
+  health.set_obstacle(kStoreClosed, "");
+  store->opening().start({.opened =
+                              [this] {
+                                RetentionJob::Options options;
+                                options.retention = {.hot_window = config.retention.hot,
+                                                     .sample_percent = config.sampling_keep_percent,
+                                                     .days = retention_days(config)};
+                                retention = std::make_unique<RetentionJob>(options, store->client(), store->schema(),
+                                                                           *spool, clock, metrics);
+                                health.set_serving(true);
+                              },
+                          .failed = [this](const Error& why) { health.set_obstacle(kStoreClosed, why.message()); }});
+  return {};
+}
+
 void Server::Parts::stop() {
   if (is_stopped) return;
   is_stopped = true;
+  const auto end = clock.monotonic() + kStop;
+  const auto left = [&](std::chrono::milliseconds most) {
+    const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(end - clock.monotonic());
+    return std::clamp(rest, std::chrono::milliseconds(0), most);
+  };
+  if (store != nullptr) store->opening().stop();  // from here on nobody makes or serves anything new
   health.set_serving(false);
+  health.set_obstacle("the server is stopping", "");
   if (data_dir) data_dir->remove_ports();
   // Tails and reads end first: an open stream would use up the time that acknowledgements need.
   if (api != nullptr) api->stop();
   std::jthread grpc;
-  if (grpc_receiver != nullptr) grpc = std::jthread([this] { grpc_receiver->stop(kDrainRequests); });
-  if (http_server != nullptr) http_server->stop(kDrainRequests);
+  if (grpc_receiver != nullptr) grpc = std::jthread([&] { grpc_receiver->stop(left(kDrainRequests)); });
+  if (http_server != nullptr) http_server->stop(left(kDrainRequests));
   if (grpc.joinable()) grpc.join();
   if (retention != nullptr) retention->stop();
   if (parts_watch != nullptr) parts_watch->stop();
   if (front != nullptr) front->stop();
   if (writer != nullptr) {
-    const ingest::Writer::Rest rest = writer->stop(clock.monotonic() + kDrainSpool);
+    const ingest::Writer::Rest rest = writer->stop(clock.monotonic() + left(kDrainSpool));
     log::info("spool_left", {{"segments", rest.segments}, {"bytes", rest.bytes}});
   }
-  if (store != nullptr) store->stop(kStopStore);
+  if (store != nullptr) store->stop(left(kStopStore));
 }
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Server::~Server() { stop(); }
 
-Result<std::unique_ptr<Server>> Server::start(const Config& config, Clock& clock) {
+Result<std::unique_ptr<Server>> Server::start(const Config& config, Clock& clock, const std::stop_token& stop) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(config, clock)));
-  for (auto step : {&Parts::load, &Parts::open_store, &Parts::start_ingest, &Parts::start_listeners}) {
+  for (auto step :
+       {&Parts::load, &Parts::open_folder, &Parts::start_ingest, &Parts::start_listeners, &Parts::open_store}) {
+    if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "stopped while it started");
     if (auto done = (*server->parts_.*step)(); !done) return std::unexpected(std::move(done).error());
   }
   return server;
 }
 
 const Addresses& Server::addresses() const { return parts_->addresses; }
+bool Server::wait_ready(const std::stop_token& stop) const { return parts_->store->opening().wait(stop); }
 void Server::stop() { parts_->stop(); }
 
 }  // namespace fettle::server

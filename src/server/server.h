@@ -1,12 +1,17 @@
 // The whole of Fettle put together: what is made in which order, and how it is taken down.
 //
-//   auto server = Server::start(config, clock);     // everything is up, ports.json is written
+//   auto server = Server::start(config, clock, stop);    // takes telemetry in, ports.json is written
+//   if ((*server)->wait_ready(stop)) print("ready");      // the store is open: everything can be read
 //   signals.wait();
-//   (*server)->stop();                              // drains; at most about eight seconds
+//   (*server)->stop();                                    // drains; at most nine seconds
+//
+// A store that is not there yet holds up nothing but reads: what arrives waits in the spool, reads are answered 503,
+// and the store is tried again and again in the background.
 #pragma once
 
 #include <chrono>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -24,13 +29,16 @@ struct Addresses {
 
 class Server {
  public:
-  // kConflict when the data folder is in use. Other errors say what was being started.
-  static Result<std::unique_ptr<Server>> start(const Config& config, Clock& clock);
+  // Returns once it listens. kConflict when the data folder is in use, kInvalidArgument for a configuration that can
+  // never work, kCancelled when stopped. Other errors say what was being started.
+  static Result<std::unique_ptr<Server>> start(const Config& config, Clock& clock, const std::stop_token& stop);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   const Addresses& addresses() const;
+  // Blocks until the store is open. False when stopped before.
+  bool wait_ready(const std::stop_token& stop) const;
   // Refuses new work, answers what is open, sends what is in the spool as far as time allows. Idempotent.
   void stop();
 

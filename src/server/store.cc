@@ -8,11 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include "core/json.h"
 #include "http/message.h"
+#include "server/secret_file.h"
 #include "telemetry/migrations.h"
 
 namespace fettle::server {
@@ -26,25 +25,29 @@ std::uint32_t days_of(std::chrono::seconds kept) {
 
 // The user's own ClickHouse as an address with its credentials in it.
 Result<std::string> external_url(const Config::Telemetry& telemetry) {
+  const bool is_named = telemetry.user != Config::Telemetry().user || !telemetry.password_file.empty();
+  if (telemetry.url.starts_with("unix:")) {
+    if (!is_named) return telemetry.url;
+    return fail(ErrorCode::kInvalidArgument, "telemetry.user: a store behind a Unix socket takes no user or password");
+  }
   std::string url = telemetry.url;
-  std::string password;
-  if (!telemetry.password_file.empty()) {
-    std::ifstream in(telemetry.password_file, std::ios::binary);
-    password.assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
-    while (password.ends_with('\n') || password.ends_with('\r')) password.pop_back();
-    if (!in || password.empty()) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("telemetry.password_file: cannot read a password from '{}'",
-                                                           telemetry.password_file.string()));
+  const std::size_t authority = url.find("://") + 3;
+  if (url.find('@', authority) < url.find_first_of("/?", authority)) {
+    if (is_named) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "telemetry.url: holds credentials, and telemetry.user or telemetry.password_file others: use one");
     }
+  } else {
+    std::string credentials = http::percent_encode(telemetry.user);
+    if (!telemetry.password_file.empty()) {
+      auto password = read_secret_file(telemetry.password_file);
+      if (!password) return std::unexpected(std::move(password).error().within("telemetry.password_file"));
+      credentials += ':' + http::percent_encode(password->reveal());
+    }
+    url.insert(authority, credentials + '@');
   }
-  const std::size_t scheme = url.find("://");
-  if (scheme != std::string::npos && url.find('@') == std::string::npos) {
-    url.insert(scheme + 3, http::percent_encode(telemetry.user) + ':' + http::percent_encode(password) + '@');
-  }
-  if (!url.starts_with("unix:")) {
-    if (url.find('/', url.find("://") + 3) == std::string::npos) url += '/';
-    url += "?database=" + http::percent_encode(telemetry.database);
-  }
+  if (url.find('/', authority) == std::string::npos) url += '/';
+  url += "?database=" + http::percent_encode(telemetry.database);
   return url;
 }
 
@@ -86,39 +89,28 @@ telemetry::StatementOptions options_until(const std::stop_token& stop) {
   return options;
 }
 
-// The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later. Spans and
-// logs older than the hot window are taken too, and stay hot until the job has weighed them.
-telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
-  days.spans_hot = std::max(days.spans_hot, days.spans_kept) + 2;
-  days.logs_hot = std::max(days.logs_hot, days.logs_kept) + 2;
-  for (std::uint32_t* table : {&days.spans_kept, &days.logs_kept, &days.metrics}) *table += 1;
-  return days;
-}
-
-}  // namespace
-
-telemetry::RetentionDays retention_days(const Config& config) {
-  telemetry::RetentionDays days;
-  days.spans_hot = days.logs_hot = days_of(config.retention.hot);
-  days.spans_kept = days_of(config.retention.spans);
-  days.logs_kept = days_of(config.retention.logs);
-  days.metrics = days_of(config.retention.metrics);
-  days.llm_calls = days_of(config.retention.llm_calls);
-  return days;
-}
-
-Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Telemetry& telemetry) {
-  const std::string context = fmt::format("telemetry.url {}", without_credentials(telemetry.url));
+// Asks nobody; fails for an address that can never work.
+Result<std::unique_ptr<telemetry::Client>> client_of(const Config::Telemetry& telemetry) {
   auto url = external_url(telemetry);
   if (!url) return std::unexpected(std::move(url).error());
   auto client = telemetry::Client::connect(*url);
-  if (!client) return std::unexpected(std::move(client).error().within(context));
+  if (!client) {
+    return std::unexpected(
+        std::move(client).error().within(fmt::format("telemetry.url {}", without_credentials(telemetry.url))));
+  }
+  return client;
+}
+
+// Does it answer, and does it let its user name workspaces? The error says what to look at.
+Result<void> probe_external(telemetry::Client& client, const Config::Telemetry& telemetry,
+                            const std::stop_token& stop) {
+  const std::string context = fmt::format("telemetry.url {}", without_credentials(telemetry.url));
   // Row filters go by this setting: a user whose own value wins would show every workspace the same rows.
-  telemetry::StatementOptions options;
+  telemetry::StatementOptions options = options_until(stop);
   options.time_max = kProbeTimeMax;
-  auto answer = (*client)->query("SELECT getSetting('log_comment')", options);
+  auto answer = client.query("SELECT getSetting('log_comment')", options);
   if (answer) {
-    if (*answer == telemetry::TextRows{{std::string(telemetry::kEveryWorkspace)}}) return client;
+    if (*answer == telemetry::TextRows{{std::string(telemetry::kEveryWorkspace)}}) return {};
     if (answer->size() == 1 && answer->front().size() == 1 && is_workspace_name(answer->front().front())) {
       return fail(ErrorCode::kPermissionDenied,
                   fmt::format("{}: the user '{}' is bound to '{}' there and must be allowed to set log_comment, which "
@@ -158,12 +150,42 @@ Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Teleme
   return std::unexpected(error.within(context));
 }
 
+// The retention job drops days and tells the books; the tables' own TTL is the net beneath it and comes later. Spans
+// and logs older than the hot window are taken too, and stay hot until the job has weighed them.
+telemetry::RetentionDays ttl_days(telemetry::RetentionDays days) {
+  days.spans_hot = std::max(days.spans_hot, days.spans_kept) + 2;
+  days.logs_hot = std::max(days.logs_hot, days.logs_kept) + 2;
+  for (std::uint32_t* table : {&days.spans_kept, &days.logs_kept, &days.metrics}) *table += 1;
+  return days;
+}
+
+}  // namespace
+
+telemetry::RetentionDays retention_days(const Config& config) {
+  telemetry::RetentionDays days;
+  days.spans_hot = days.logs_hot = days_of(config.retention.hot);
+  days.spans_kept = days_of(config.retention.spans);
+  days.logs_kept = days_of(config.retention.logs);
+  days.metrics = days_of(config.retention.metrics);
+  days.llm_calls = days_of(config.retention.llm_calls);
+  return days;
+}
+
+Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Telemetry& telemetry) {
+  auto client = client_of(telemetry);
+  if (!client) return client;
+  if (auto answered = probe_external(**client, telemetry, {}); !answered) {
+    return std::unexpected(std::move(answered).error());
+  }
+  return client;
+}
+
 Store::Store(const Config& config, const telemetry::IdentifierCatalogue& catalogue)
     : schema_(catalogue,
               {.database = config.telemetry.url.empty() ? "fettle" : config.telemetry.database, .cluster = ""}) {}
 
-Result<void> Store::start_engine(const Config& config, const std::filesystem::path& data_dir,
-                                 metrics::Registry& metrics) {
+Result<void> Store::make_engine(const Config& config, const std::filesystem::path& data_dir,
+                                metrics::Registry& metrics) {
   engine::SupervisorOptions options;
   options.data_dir = data_dir;
   options.program = config.engine.binary;
@@ -175,36 +197,51 @@ Result<void> Store::start_engine(const Config& config, const std::filesystem::pa
     options.tcp_tokens = tokens.string();
   }
   engine_ = std::make_unique<engine::Supervisor>(std::move(options), metrics);
-  return engine_->start(schema_.table_names());
+  return engine_->check();
 }
 
-Result<std::unique_ptr<Store>> Store::open(const Config& config, const std::filesystem::path& data_dir,
-                                           const telemetry::IdentifierCatalogue& catalogue,
+Result<std::unique_ptr<Store>> Store::make(const Config& config, const std::filesystem::path& data_dir,
+                                           const telemetry::IdentifierCatalogue& catalogue, Clock& clock,
                                            metrics::Registry& metrics) {
   std::unique_ptr<Store> store(new Store(config, catalogue));
+  store->ttl_days_ = ttl_days(retention_days(config));
+  store->telemetry_ = config.telemetry;
   if (config.telemetry.url.empty()) {
-    if (auto started = store->start_engine(config, data_dir, metrics); !started) {
-      return std::unexpected(std::move(started).error().within("starting the engine"));
+    if (auto made = store->make_engine(config, data_dir, metrics); !made) {
+      return std::unexpected(std::move(made).error().within("starting the engine"));
     }
   }
   auto client = config.telemetry.url.empty() ? telemetry::Client::connect(store->engine_->base_url())
-                                             : connect_external(config.telemetry);
-  if (!client) return std::unexpected(std::move(client).error().within("connecting to the store"));
+                                             : client_of(config.telemetry);
+  if (!client) return std::unexpected(std::move(client).error());
   store->client_ = std::move(*client);
+  store->opening_ = std::make_unique<Opening>(
+      [opened = store.get()](const std::stop_token& stop) { return opened->open(stop); }, clock);
+  return store;
+}
 
-  telemetry::Migrator migrator(*store->client_, store->schema_);
-  if (auto done = migrator.run(); !done)
+Result<void> Store::open(const std::stop_token& stop) {
+  if (engine_ != nullptr && engine_->status().state == engine::State::kDown) {
+    if (auto started = engine_->start(schema_.table_names(), stop); !started) return started;
+  }
+  if (engine_ == nullptr) {
+    if (auto answered = probe_external(*client_, telemetry_, stop); !answered) return answered;
+  }
+  telemetry::Migrator migrator(*client_, schema_, stop);
+  if (auto done = migrator.run(); !done) {
     return std::unexpected(std::move(done).error().within("bringing the schema up to date"));
-  if (auto done = migrator.apply_retention(ttl_days(retention_days(config))); !done) {
+  }
+  if (auto done = migrator.apply_retention(ttl_days_); !done) {
     return std::unexpected(std::move(done).error().within("setting retention"));
   }
   if (auto done = migrator.check_filters(); !done) {
     return std::unexpected(std::move(done).error().within("checking that workspaces are kept apart"));
   }
-  return store;
+  return {};
 }
 
 void Store::stop(std::chrono::milliseconds deadline) {
+  opening_->stop();
   if (engine_ != nullptr) engine_->stop(deadline);
 }
 
@@ -216,11 +253,13 @@ std::pair<std::string, std::uint64_t> Store::engine_state() const {
 
 Result<void> Store::insert(telemetry::Table table, std::span<const std::string_view> pieces, std::string_view token,
                            const std::stop_token& stop) {
+  if (!opening_->wait(stop)) return fail(ErrorCode::kCancelled, "stopped before the store was open");
   return client_->insert(table, pieces, token, options_until(stop));
 }
 
 Result<bool> Store::has_ingest_id(telemetry::Table table, std::int32_t day, std::uint64_t ingest_id,
                                   const std::stop_token& stop) {
+  if (!opening_->wait(stop)) return fail(ErrorCode::kCancelled, "stopped before the store was open");
   return client_->has_ingest_id(table, day, ingest_id, options_until(stop));
 }
 

@@ -8,11 +8,13 @@
 #include <string>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/metrics.h"
 #include "engine/supervisor.h"
 #include "ingest/store.h"
 #include "server/config.h"
+#include "server/opening.h"
 #include "telemetry/client.h"
 #include "telemetry/identifiers.h"
 #include "telemetry/schema.h"
@@ -28,11 +30,16 @@ Result<std::unique_ptr<telemetry::Client>> connect_external(const Config::Teleme
 
 class Store final : public ingest::Store {
  public:
-  // Starts the engine if there is to be one, and brings the schema up to date. Blocks until the store can be used.
-  static Result<std::unique_ptr<Store>> open(const Config& config, const std::filesystem::path& data_dir,
-                                             const telemetry::IdentifierCatalogue& catalogue,
+  // A store that is closed until it is opened; asks nobody. Fails for what no waiting mends: kInvalidArgument for a
+  // configuration that can never work, kUnavailable for a machine that cannot run the engine.
+  static Result<std::unique_ptr<Store>> make(const Config& config, const std::filesystem::path& data_dir,
+                                             const telemetry::IdentifierCatalogue& catalogue, Clock& clock,
                                              metrics::Registry& metrics);
-  // After the writer and every reader have ended.
+  // Starts the engine if there is to be one, brings the schema up to date and checks that workspaces are kept apart, in
+  // the background and until that succeeds.
+  Opening& opening() { return *opening_; }
+  const Opening& opening() const { return *opening_; }
+  // After the writer and every reader have ended; ends the opening too.
   void stop(std::chrono::milliseconds deadline);
 
   telemetry::Client& client() { return *client_; }
@@ -40,6 +47,7 @@ class Store final : public ingest::Store {
   // For the status: "up", "restarting", … or "external", and how often the engine was restarted.
   std::pair<std::string, std::uint64_t> engine_state() const;
 
+  // Both wait until the store is open.
   Result<void> insert(telemetry::Table table, std::span<const std::string_view> pieces, std::string_view token,
                       const std::stop_token& stop) override;
   Result<bool> has_ingest_id(telemetry::Table table, std::int32_t day, std::uint64_t ingest_id,
@@ -47,11 +55,16 @@ class Store final : public ingest::Store {
 
  private:
   Store(const Config& config, const telemetry::IdentifierCatalogue& catalogue);
-  Result<void> start_engine(const Config& config, const std::filesystem::path& data_dir, metrics::Registry& metrics);
+  Result<void> make_engine(const Config& config, const std::filesystem::path& data_dir, metrics::Registry& metrics);
+  Result<void> open(const std::stop_token& stop);
 
+  // Constant after make().
   telemetry::Schema schema_;
+  telemetry::RetentionDays ttl_days_;
+  Config::Telemetry telemetry_;
   std::unique_ptr<engine::Supervisor> engine_;  // null: the store is somebody else's
   std::unique_ptr<telemetry::Client> client_;
+  std::unique_ptr<Opening> opening_;  // last: its thread uses everything above
 };
 
 }  // namespace fettle::server

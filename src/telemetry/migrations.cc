@@ -14,12 +14,6 @@ namespace {
 // What retention() sets is recorded under this version, which no migration has.
 constexpr std::uint32_t kRetentionVersion = 0;
 
-StatementOptions patiently() {
-  StatementOptions options;
-  options.time_max = std::chrono::minutes(10);
-  return options;
-}
-
 std::uint32_t to_number(std::string_view text) {
   std::uint32_t number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);
@@ -27,6 +21,13 @@ std::uint32_t to_number(std::string_view text) {
 }
 
 }  // namespace
+
+StatementOptions Migrator::patiently() const {
+  StatementOptions options;
+  options.time_max = std::chrono::minutes(10);
+  options.stop = stop_;
+  return options;
+}
 
 Result<void> Migrator::run_recorded(std::uint32_t version, const Statement& statement) {
   const std::string& database = schema_.options().database;

@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <stop_token>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 #include "telemetry/client.h"
@@ -19,7 +21,9 @@ namespace fettle::telemetry {
 
 class Migrator {
  public:
-  Migrator(Client& client, const Schema& schema) : client_(client), schema_(schema) {}
+  // A stop ends the statement in progress (kCancelled).
+  Migrator(Client& client, const Schema& schema, std::stop_token stop = {})
+      : client_(client), schema_(schema), stop_(std::move(stop)) {}
 
   // kUnsupported: the store was written by a newer Fettle; nothing was touched. Other errors name the statement; call
   // again.
@@ -35,9 +39,11 @@ class Migrator {
 
  private:
   Result<void> run_recorded(std::uint32_t version, const Statement& statement);
+  StatementOptions patiently() const;
 
   Client& client_;
   const Schema& schema_;
+  const std::stop_token stop_;
   Fault fault_;
 };
 

@@ -25,6 +25,9 @@ std::string entry(std::string_view token, std::string_view rest) {
                      rest);
 }
 
+const ServerProcess::HeaderList kAcme = {{"Authorization", "Bearer acme-token"}};
+const ServerProcess::HeaderList kGlobex = {{"Authorization", "Bearer globex-token"}};
+
 class ExternalStore : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -44,20 +47,23 @@ tokens:
 )",
                        url, engine_->write("password", std::string(password) + "\n").string());
   }
-  // A server that is expected not to start.
-  static Ended fail_to_serve(const std::string& url, std::string_view password = kPassword) {
-    const ScratchFolder scratch;
-    return run_fettle({"serve", "--config", scratch.write("fettle.yaml", config(url, password)).string(), "--data",
-                       (scratch.path() / "data").string(), "--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0",
-                       "--otlp-grpc", "127.0.0.1:0"});
+  // What /health/ready says of a server that cannot open this store, and takes telemetry in all the same.
+  static std::string why_not_ready(const std::string& url, std::string_view password = kPassword) {
+    const auto server = ServerProcess::start({.dev = false, .config = config(url, password), .until_ready = false});
+    if (server == nullptr) return "it ended";
+    EXPECT_EQ(server->post_otlp("/v1/traces", "application/json", "{}", kAcme).status, 200);
+    EXPECT_TRUE(eventually([&] { return server->log().find("store_not_open") != std::string::npos; }));
+    EXPECT_EQ(server->get("/api/v1/spans", kAcme).status, 503);
+    const auto ready = server->get("/health/ready", kAcme);
+    EXPECT_EQ(ready.status, 503);
+    EXPECT_EQ(server->get("/health/ready").body.find("telemetry.url"), std::string::npos) << "not for strangers";
+    EXPECT_EQ(server->log().find("wrong-password"), std::string::npos);
+    return ready.body;
   }
 
   static EngineProcess* engine_;
 };
 EngineProcess* ExternalStore::engine_ = nullptr;
-
-const ServerProcess::HeaderList kAcme = {{"Authorization", "Bearer acme-token"}};
-const ServerProcess::HeaderList kGlobex = {{"Authorization", "Bearer globex-token"}};
 
 std::string span_of(const std::string& service) {
   const auto now =
@@ -102,30 +108,21 @@ TEST_F(ExternalStore, WhatIsSentIsReadBackByItsWorkspaceAloneAndSurvivesTheServe
   check();
 }
 
-TEST_F(ExternalStore, AWrongAddressOrPasswordIsOneClearError) {
-  const ScratchFolder scratch;
+TEST_F(ExternalStore, AWrongAddressOrPasswordIsSaidClearlyAndRefusesNoTelemetry) {
   // Nobody listens at port 1.
-  const Ended nobody = fail_to_serve("http://127.0.0.1:1");
-  EXPECT_EQ(nobody.exit_code, 1);
-  EXPECT_THAT(nobody.err, HasSubstr("telemetry.url http://127.0.0.1:1: "));
-
-  const Ended refused = fail_to_serve(engine_->url(), "wrong-password");
-  EXPECT_EQ(refused.exit_code, 1);
-  EXPECT_THAT(refused.err, AllOf(HasSubstr("telemetry.url " + engine_->url()), HasSubstr("the user 'fettle'"),
-                                 HasSubstr("telemetry.password_file"), Not(HasSubstr("wrong-password"))));
-
+  EXPECT_THAT(why_not_ready("http://127.0.0.1:1"), HasSubstr("telemetry.url http://127.0.0.1:1: "));
+  EXPECT_THAT(why_not_ready(engine_->url(), "wrong-password"),
+              AllOf(HasSubstr("telemetry.url " + engine_->url()), HasSubstr("the user 'fettle'"),
+                    HasSubstr("telemetry.password_file"), Not(HasSubstr("wrong-password"))));
   const auto other = ServerProcess::start({});
   ASSERT_NE(other, nullptr);
-  const Ended no_store = fail_to_serve(other->url());
-  EXPECT_EQ(no_store.exit_code, 1);
-  EXPECT_THAT(no_store.err, HasSubstr("this is not ClickHouse's HTTP interface"));
+  EXPECT_THAT(why_not_ready(other->url()), HasSubstr("this is not ClickHouse's HTTP interface"));
 }
 
 TEST_F(ExternalStore, AUserWhoMayNotNameWorkspacesIsRefused) {
   // Its statements would all run in the workspace of the token, whoever asks.
-  const Ended ended = fail_to_serve(engine_->url(), "acme-admin");
-  EXPECT_EQ(ended.exit_code, 1);
-  EXPECT_THAT(ended.err, HasSubstr("is bound to 'acme' there and must be allowed to set log_comment"));
+  EXPECT_THAT(why_not_ready(engine_->url(), "acme-admin"),
+              HasSubstr("is bound to 'acme' there and must be allowed to set log_comment"));
 }
 
 TEST_F(ExternalStore, DoctorTriesTheAddress) {

@@ -149,10 +149,10 @@ std::unique_ptr<ServerProcess> ServerProcess::start(Options options) {
   const int err = ::open(server->log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   server->pid_ = spawn(arguments, in, out[1], err);
   for (const int fd : {in, out[1], err}) ::close(fd);
-  // The last line of what it prints once everything listens.
-  const std::string said = read_until(out[0], "OTLP/gRPC");
-  ::close(out[0]);
-  if (said.find("OTLP/gRPC") == std::string::npos) {
+  server->out_ = out[0];
+  const auto listens = [&] { return std::filesystem::exists(server->data_ / "ports.json"); };
+  if (options.until_ready ? !server->await_ready() : !eventually(listens)) {
+    if (!options.until_ready) ::kill(server->pid_, SIGKILL);
     ADD_FAILURE() << "the server ended with " << server->wait() << ":\n" << server->log();
     return nullptr;
   }
@@ -166,7 +166,24 @@ std::unique_ptr<ServerProcess> ServerProcess::start(Options options) {
   return server;
 }
 
-ServerProcess::~ServerProcess() { kill(); }
+ServerProcess::~ServerProcess() {
+  kill();
+  if (out_ >= 0) ::close(out_);
+}
+
+bool ServerProcess::await_ready() {
+  // The last line of what it prints once everything can be read.
+  return read_until(out_, "OTLP/gRPC").find("OTLP/gRPC") != std::string::npos;
+}
+
+pid_t ServerProcess::engine_pid() const {
+  // It is the child of one of the threads.
+  std::error_code error;
+  for (const auto& thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_), error)) {
+    if (const int pid = std::atoi(read_file(thread.path() / "children").c_str()); pid > 0) return pid;
+  }
+  return 0;
+}
 
 http::Response ServerProcess::send(http::Client& client, http::ClientRequest request, const HeaderList& headers) {
   for (const auto& [name, value] : headers) request.headers.add(name, value);

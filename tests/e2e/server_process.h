@@ -71,6 +71,7 @@ class ServerProcess {
     std::string config;                  // text of a configuration file; empty: none
     std::filesystem::path data;          // empty: a scratch folder
     std::vector<std::string> arguments;  // further ones
+    bool until_ready = true;             // false: start() returns once it listens
   };
   // Returns once it is ready; null, with a test failure that shows its log, if it ends instead.
   static std::unique_ptr<ServerProcess> start(Options options);
@@ -92,6 +93,11 @@ class ServerProcess {
   pid_t pid() const { return pid_; }
   std::string log() const;  // what it wrote to standard error
 
+  // Blocks until it says that it is ready; false if it ends instead. For a start with until_ready = false.
+  bool await_ready();
+  // The engine's process, 0 when there is none.
+  pid_t engine_pid() const;
+
   // SIGTERM and the exit code; how long it took is in `took`.
   int terminate(std::chrono::milliseconds* took = nullptr);
   // SIGKILL.
@@ -106,6 +112,7 @@ class ServerProcess {
   std::filesystem::path data_;
   std::filesystem::path log_;
   pid_t pid_ = -1;
+  int out_ = -1;  // what it prints
   int http_port_ = 0;
   int otlp_http_port_ = 0;
   int otlp_grpc_port_ = 0;
