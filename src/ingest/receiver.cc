@@ -131,8 +131,6 @@ http::Response success(bool is_lines, otlp::Signal signal, otlp::Encoding encodi
 
 }  // namespace
 
-bool HttpReceiver::handles(std::string_view path) { return route_of(path).has_value(); }
-
 http::GateDecision HttpReceiver::gate(http::Request& request) {
   http::GateDecision decision;
   const auto route = route_of(request.path);

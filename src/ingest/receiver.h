@@ -25,7 +25,6 @@ class HttpReceiver {
   HttpReceiver(Front& front, const access::Authenticator& authenticator, Clock& clock, Options options)
       : front_(front), authenticator_(authenticator), clock_(clock), options_(options) {}
 
-  static bool handles(std::string_view path);
   http::GateDecision gate(http::Request& request);
   void handle(http::Request request, http::Responder responder);
 

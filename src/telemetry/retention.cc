@@ -34,6 +34,10 @@ constexpr int kError = 17;
 // How many segments a writer may have on their way into the store at once: ingest::Writer::Options::segments_open_max.
 constexpr int kSegmentsOpenMax = 2;
 
+// A partition goes or moves by its name alone. No stop is heeded on the way, because what became of a call that was left
+// is not known; so the time must be short.
+constexpr std::chrono::milliseconds kPartitionTimeMax{5'000};
+
 std::string at(UnixNanos t) { return fmt::format("toDateTime64('{}', 9, 'UTC')", sql_time(std::max<UnixNanos>(t, 0))); }
 std::string between(UnixNanos from, UnixNanos to) { return fmt::format("ts >= {} AND ts < {}", at(from), at(to)); }
 
@@ -95,7 +99,8 @@ Result<Retention::State> Retention::load_state() {
   auto rows =
       client_.query(fmt::format("SELECT name, argMax(value, version) FROM {}.state WHERE startsWith(name, "
                                 "'retention_') GROUP BY name",
-                                client_.database()));
+                                client_.database()),
+                    {.stop = stop_});
   if (!rows) return std::unexpected(std::move(rows).error().within("reading the retention state"));
   State state;
   for (const auto& row : *rows) {
@@ -325,7 +330,7 @@ Result<Retention::RowsOfDays> Retention::days_of(std::string_view table) {
   auto rows = client_.query(
       "SELECT toUInt16(toDate(partition)) AS day, sum(rows) FROM system.parts WHERE database = {db:String} AND table = "
       "{table:String} AND active AND rows > 0 GROUP BY day",
-      {.parameters = {{"db", client_.database()}, {"table", std::string(table)}}});
+      {.parameters = {{"db", client_.database()}, {"table", std::string(table)}}, .stop = stop_});
   if (!rows) return std::unexpected(std::move(rows).error().within("listing partitions"));
   RowsOfDays days;
   for (const auto& row : *rows) days[number_of<std::int32_t>(row[0])] = number_of<std::uint64_t>(row[1]);
@@ -336,7 +341,7 @@ Result<void> Retention::move_day(std::string_view from, std::string_view to, std
   auto done =
       client_.execute(fmt::format("ALTER TABLE {0}.{1} MOVE PARTITION '{3}' TO TABLE {0}.{2}", client_.database(), from,
                                   to, format_rfc3339(day * kNanosPerDay).substr(0, 10)),
-                      {.time_max = std::chrono::minutes(2)});
+                      {.time_max = kPartitionTimeMax});
   if (!done)
     return std::unexpected(std::move(done).error().within(fmt::format("moving a day from {} to {}", from, to)));
   return {};
@@ -369,7 +374,7 @@ Result<void> Retention::bring_back(const Signal& signal) {
 Result<void> Retention::drop_day(std::string_view table, std::int32_t day) {
   auto done = client_.execute(fmt::format("ALTER TABLE {}.{} DROP PARTITION '{}'", client_.database(), table,
                                           format_rfc3339(day * kNanosPerDay).substr(0, 10)),
-                              {.time_max = std::chrono::minutes(2)});
+                              {.time_max = kPartitionTimeMax});
   if (!done) return std::unexpected(std::move(done).error().within(fmt::format("dropping a day of {}", table)));
   return {};
 }
