@@ -50,7 +50,8 @@ ProcessUsage usage_of(pid_t pid) {
   std::vector<std::string> all;
   while (fields >> field) all.push_back(field);
   // Fields 14, 15 (utime, stime) and 24 (rss in pages) of proc(5), counted from the state.
-  usage.cpu_seconds = static_cast<double>(std::stoul(all[11]) + std::stoul(all[12])) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  usage.cpu_seconds =
+      static_cast<double>(std::stoul(all[11]) + std::stoul(all[12])) / static_cast<double>(sysconf(_SC_CLK_TCK));
   usage.rss_bytes = std::stoul(all[21]) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   return usage;
 }
@@ -75,12 +76,22 @@ std::vector<std::string> notes;
 
 }  // namespace
 
-ServerFixture::ServerFixture(std::filesystem::path data, bool keep, std::vector<std::string> arguments) : data_(std::move(data)), keep_(keep) {
+ServerFixture::ServerFixture(std::filesystem::path data, bool keep, std::vector<std::string> arguments)
+    : data_(std::move(data)), keep_(keep) {
   if (data_.empty()) data_ = std::filesystem::temp_directory_path() / fmt::format("fettle-bench-{}", getpid());
   std::filesystem::create_directories(data_);
   std::filesystem::remove(data_ / "ports.json");
-  std::vector<std::string> words = {"build/release/bin/fettle", "serve", "--dev", "--data", data_.string(), "--http", "127.0.0.1:0",
-                                    "--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"};
+  std::vector<std::string> words = {"build/release/bin/fettle",
+                                    "serve",
+                                    "--dev",
+                                    "--data",
+                                    data_.string(),
+                                    "--http",
+                                    "127.0.0.1:0",
+                                    "--otlp-http",
+                                    "127.0.0.1:0",
+                                    "--otlp-grpc",
+                                    "127.0.0.1:0"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -88,12 +99,15 @@ ServerFixture::ServerFixture(std::filesystem::path data, bool keep, std::vector<
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, (data_ / "server.log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, (data_ / "server.log").c_str(),
+                                   O_WRONLY | O_CREAT | O_APPEND, 0600);
   const auto begin = Clock::now();
-  if (posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ) != 0) give_up("build/release/bin/fettle would not start");
+  if (posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ) != 0)
+    give_up("build/release/bin/fettle would not start");
   posix_spawn_file_actions_destroy(&actions);
   for (bool ready = false; !ready;) {
-    if (seconds_since(begin) > 60 || waitpid(pid_, nullptr, WNOHANG) == pid_) give_up("the server did not come up: see " + (data_ / "server.log").string());
+    if (seconds_since(begin) > 60 || waitpid(pid_, nullptr, WNOHANG) == pid_)
+      give_up("the server did not come up: see " + (data_ / "server.log").string());
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     if (!std::filesystem::exists(data_ / "ports.json")) continue;
     if (http_.empty()) {
@@ -149,12 +163,14 @@ std::vector<std::string> ServerFixture::sql(const std::string& query) {
   request.headers.add("Content-Type", "application/json");
   request.body = {body};
   auto answer = client_->send(request);
-  if (!answer || answer->status != 200) give_up(fmt::format("{}: {}", query, answer ? answer->body : answer.error().message()));
+  if (!answer || answer->status != 200)
+    give_up(fmt::format("{}: {}", query, answer ? answer->body : answer.error().message()));
   std::vector<std::string> cells;
   const auto document = boost::json::parse(answer->body);
   const auto& rows = document.at("rows").as_array();
   if (rows.empty()) return cells;
-  for (const auto& cell : rows[0].as_array()) cells.push_back(cell.is_string() ? std::string(cell.as_string()) : boost::json::serialize(cell));
+  for (const auto& cell : rows[0].as_array())
+    cells.push_back(cell.is_string() ? std::string(cell.as_string()) : boost::json::serialize(cell));
   return cells;
 }
 
@@ -191,7 +207,9 @@ void report(const std::string& name, double value, const std::string& unit, Want
   std::string verdict = "-";
   if (want == Want::kAtLeast) verdict = value >= target ? "ok" : "short";
   if (want == Want::kAtMost) verdict = value <= target ? "ok" : "short";
-  fmt::print("{} {:.6g} {} {} {}\n", name, value, unit, want == Want::kNothing ? "-" : fmt::format("{}{:g}", want == Want::kAtLeast ? ">=" : "<=", target), verdict);
+  fmt::print("{} {:.6g} {} {} {}\n", name, value, unit,
+             want == Want::kNothing ? "-" : fmt::format("{}{:g}", want == Want::kAtLeast ? ">=" : "<=", target),
+             verdict);
   std::fflush(stdout);
   figures.push_back({name, unit, verdict, value, target});
 }
@@ -214,8 +232,8 @@ int finish(const std::string& name) {
   int exit_code = 0;
   for (const Figure& figure : figures) {
     if (out.back() != '[') out += ',';
-    out += fmt::format("\n{{\"name\":\"{}\",\"value\":{:.6g},\"unit\":\"{}\",\"target\":{:g},\"verdict\":\"{}\"}}", figure.name, figure.value,
-                       figure.unit, figure.target, figure.verdict);
+    out += fmt::format("\n{{\"name\":\"{}\",\"value\":{:.6g},\"unit\":\"{}\",\"target\":{:g},\"verdict\":\"{}\"}}",
+                       figure.name, figure.value, figure.unit, figure.target, figure.verdict);
     if (figure.verdict == "short") exit_code = 1;
   }
   out += "\n]}\n";

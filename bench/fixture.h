@@ -52,7 +52,8 @@ class ServerFixture {
 
 // Reports one figure: "name value unit target ok|short", remembered for the JSON file and the exit code.
 enum class Want { kAtLeast, kAtMost, kNothing };
-void report(const std::string& name, double value, const std::string& unit, Want want = Want::kNothing, double target = 0);
+void report(const std::string& name, double value, const std::string& unit, Want want = Want::kNothing,
+            double target = 0);
 // A fact that belongs to the figures: rows, bytes per span, what the machine is.
 void note(const std::string& text);
 // Writes bench/results/NAME.json; 1 when a figure was short.

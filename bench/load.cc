@@ -117,8 +117,8 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
         item.add_string(3, is_error ? "ERROR" : "INFO");
         {
           pbf_writer body(item, 5);
-          const std::string text = fmt::format("completed step {} for {}{:05} with result {}", random() % 40, kCustomerMark, 0,
-                                               is_error ? "timeout" : "ok");
+          const std::string text = fmt::format("completed step {} for {}{:05} with result {}", random() % 40,
+                                               kCustomerMark, 0, is_error ? "timeout" : "ok");
           body.add_string(1, text);
         }
         item.add_bytes(9, zero_trace);
@@ -148,7 +148,8 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
         text_attribute(item, attributes, "http.route", fmt::format("/api/v1/things/{}", random() % 100));
         int_attribute(item, attributes, "http.response.status_code", is_error ? 503 : 200);
         double_attribute(item, attributes, "queue.wait_ms", static_cast<double>(random() % 1'000'000) / 1000);
-        text_attribute(item, attributes, "message", fmt::format("completed step for {}{:05} with result ok", kCustomerMark, 0));
+        text_attribute(item, attributes, "message",
+                       fmt::format("completed step for {}{:05} with result ok", kCustomerMark, 0));
       }
       int_attribute(item, attributes, "worker.attempt", static_cast<std::int64_t>(random() % 4));
     }
@@ -196,14 +197,17 @@ void Template::find_fields() {
 
 void Template::renew() {
   const auto now = static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count());
   const auto put = [&](std::uint32_t at, std::uint64_t value) { std::memcpy(body_.data() + at, &value, sizeof value); };
-  const std::uint64_t first = next_id.fetch_add(static_cast<std::uint64_t>(shape_.items) * 2, std::memory_order_relaxed);
+  const std::uint64_t first =
+      next_id.fetch_add(static_cast<std::uint64_t>(shape_.items) * 2, std::memory_order_relaxed);
   const std::uint64_t salt = scramble(static_cast<std::uint64_t>(getpid()) << 32 ^ now >> 40);
   std::uint64_t root = 0, trace = 0;
   // Written by hand: this runs for every item, and its time is the load generator's own.
   const auto put_digits = [&](std::uint32_t at, std::uint64_t value, std::size_t count, std::uint64_t base) {
-    for (char* digit = body_.data() + at + count; count > 0; --count, value /= base) *--digit = "0123456789abcdef"[value % base];
+    for (char* digit = body_.data() + at + count; count > 0; --count, value /= base)
+      *--digit = "0123456789abcdef"[value % base];
   };
   for (std::size_t i = 0; i < span_ids_.size(); ++i) {
     const std::uint64_t span = scramble(first + 2 * i + 1 + salt) | 1;
@@ -326,8 +330,9 @@ LoadResult run_load(const LoadOptions& options) {
             status = grpc->send(request.body(), error) ? 200 : 0;
           } else {
             const std::string head = fmt::format(
-                "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n", path,
-                request.body().size());
+                "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: "
+                "{}\r\n\r\n",
+                path, request.body().size());
             status = exchange(socket_fd, head, request.body(), answer);
             if (status != 200 && error.empty()) error = answer.substr(0, 300);
           }

@@ -15,7 +15,7 @@
 namespace fettle::bench {
 
 struct Shape {
-  int items = 512;          // spans or log records in a request
+  int items = 512;  // spans or log records in a request
   int spans_per_trace = 8;
   bool logs = false;
 };
@@ -35,10 +35,10 @@ class Template {
 
   Shape shape_;
   std::string body_;
-  std::vector<std::uint32_t> trace_ids_;  // offsets of 16-byte ids
-  std::vector<std::uint32_t> span_ids_;   // offsets of 8-byte ids
-  std::vector<std::uint32_t> parent_ids_; // offsets of 8-byte ids, by item; 0: a root
-  std::vector<std::uint32_t> times_;      // offsets of fixed64 times: start and end, or time and observed
+  std::vector<std::uint32_t> trace_ids_;   // offsets of 16-byte ids
+  std::vector<std::uint32_t> span_ids_;    // offsets of 8-byte ids
+  std::vector<std::uint32_t> parent_ids_;  // offsets of 8-byte ids, by item; 0: a root
+  std::vector<std::uint32_t> times_;       // offsets of fixed64 times: start and end, or time and observed
   std::vector<std::uint32_t> request_ids_, job_ids_, customers_;  // offsets of their digits
 };
 
@@ -59,9 +59,9 @@ struct LoadOptions {
   std::string address;  // "127.0.0.1:4318"
   Shape shape;
   int connections = 4;
-  std::uint64_t requests = 0;      // 0: until `duration` is over
+  std::uint64_t requests = 0;  // 0: until `duration` is over
   std::chrono::duration<double> duration{10};
-  double items_per_second = 0;     // 0: as fast as answered
+  double items_per_second = 0;  // 0: as fast as answered
   bool grpc = false;
 };
 

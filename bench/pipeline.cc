@@ -38,7 +38,9 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 double cpu_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -66,14 +68,16 @@ ingest::Submission submission_of(const Template& request, bool logs) {
 }
 
 // Rows as the server would spool them, in inserts of about `rows` rows.
-std::vector<std::vector<telemetry::TableBlock>> ready_blocks(Shipped& shipped, bool logs, std::size_t inserts, std::uint32_t rows) {
+std::vector<std::vector<telemetry::TableBlock>> ready_blocks(Shipped& shipped, bool logs, std::size_t inserts,
+                                                             std::uint32_t rows) {
   ingest::PipelineOptions options;
   options.batch_rows_max = rows;
   options.batch_bytes_max = 256UL << 20;
   ingest::Pipeline pipeline(shipped.parts(), options);
   // As many senders as in the load: fewer would fold into fewer rows of the roll-up.
   std::vector<Template> templates;
-  for (std::uint64_t i = 0; i < kConnections * kTemplatesPerConnection; ++i) templates.emplace_back(Shape{.logs = logs}, i);
+  for (std::uint64_t i = 0; i < kConnections * kTemplatesPerConnection; ++i)
+    templates.emplace_back(Shape{.logs = logs}, i);
   std::vector<std::vector<telemetry::TableBlock>> all;
   std::size_t sent = 0;
   for (std::size_t n = 0; n < inserts; ++n) {
@@ -115,7 +119,8 @@ double engine_limit(bool logs) {
           for (const telemetry::TableBlock& block : inserts[i]) {
             const telemetry::NativeFrame frame(block, i + 1);
             const auto pieces = frame.pieces();
-            auto done = (*client)->insert(block.table, pieces, fmt::format("limit-{}-{}-{}", i, static_cast<int>(block.table), block.day));
+            auto done = (*client)->insert(block.table, pieces,
+                                          fmt::format("limit-{}-{}-{}", i, static_cast<int>(block.table), block.day));
             if (done) continue;
             note("limit: " + done.error().message());
             refused += block.rows;
@@ -125,8 +130,10 @@ double engine_limit(bool logs) {
     }
   }
   const double rate = static_cast<double>(rows) / seconds_since(begin);
-  note(fmt::format("limit {}: {} rows, {} attributes each, {} block bytes a row; {:.2f} rows of side tables each, in the time", logs ? "logs" : "spans",
-                   rows, logs ? 7 : 12, bytes / rows, static_cast<double>(side_rows) / static_cast<double>(rows)));
+  note(fmt::format(
+      "limit {}: {} rows, {} attributes each, {} block bytes a row; {:.2f} rows of side tables each, in the time",
+      logs ? "logs" : "spans", rows, logs ? 7 : 12, bytes / rows,
+      static_cast<double>(side_rows) / static_cast<double>(rows)));
   // A limit that lost rows is none.
   return refused == 0 ? rate : 0;
 }
@@ -143,12 +150,15 @@ double end_to_end(const std::string& name, bool logs, bool grpc) {
   load.duration = std::chrono::duration<double>(seconds != nullptr ? std::atof(seconds) : 20);
   const auto begin = Clock::now();
   const LoadResult result = run_load(load);
-  const double until_readable = server.wait_for_count(logs ? "SELECT count() FROM logs" : "SELECT count() FROM spans", result.items, 120);
+  const double until_readable =
+      server.wait_for_count(logs ? "SELECT count() FROM logs" : "SELECT count() FROM spans", result.items, 120);
   const double total = seconds_since(begin);
   const auto usage = server.usage();
-  note(fmt::format("{}: {} items in {:.1f} s, readable {:.1f} s later, {} failed {}; CPU seconds: engine {:.1f}, server {:.1f}, generator {:.1f}",
-                   name, result.items, result.seconds, until_readable, result.failed, result.error, usage.engine_cpu_seconds,
-                   usage.cpu_seconds - usage.engine_cpu_seconds, result.generator_cpu_seconds));
+  note(fmt::format(
+      "{}: {} items in {:.1f} s, readable {:.1f} s later, {} failed {}; CPU seconds: engine {:.1f}, server {:.1f}, "
+      "generator {:.1f}",
+      name, result.items, result.seconds, until_readable, result.failed, result.error, usage.engine_cpu_seconds,
+      usage.cpu_seconds - usage.engine_cpu_seconds, result.generator_cpu_seconds));
   return until_readable < 0 ? 0 : static_cast<double>(result.items) / total;
 }
 

@@ -27,8 +27,9 @@ double seconds_or(double otherwise) {
 }
 
 void report_load(const std::string& name, const LoadResult& result) {
-  note(fmt::format("{}: {} requests, {} failed, {:.2f} s, generator used {:.2f} CPU seconds{}", name, result.requests, result.failed,
-                   result.seconds, result.generator_cpu_seconds, result.error.empty() ? "" : ", first failure: " + result.error));
+  note(fmt::format("{}: {} requests, {} failed, {:.2f} s, generator used {:.2f} CPU seconds{}", name, result.requests,
+                   result.failed, result.seconds, result.generator_cpu_seconds,
+                   result.error.empty() ? "" : ", first failure: " + result.error));
 }
 
 constexpr std::uint64_t kRowsStored = 10'000'000;
@@ -59,7 +60,8 @@ double timed_get_ms(ServerFixture& server, const std::string& target) {
   const auto begin = Clock::now();
   const auto answer = server.get(target);
   const double took = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-  if (answer.status != 200) note(fmt::format("GET {} answered {}: {}", target, answer.status, answer.body.substr(0, 200)));
+  if (answer.status != 200)
+    note(fmt::format("GET {} answered {}: {}", target, answer.status, answer.body.substr(0, 200)));
   return took;
 }
 
@@ -160,7 +162,8 @@ void run_query() {
     return found;
   };
   constexpr int kSamples = 60;
-  const auto timed = [&](const std::string& name, const std::string& path, const std::vector<std::string>& values, double target) {
+  const auto timed = [&](const std::string& name, const std::string& path, const std::vector<std::string>& values,
+                         double target) {
     std::vector<double> took;
     for (const std::string& value : values) took.push_back(timed_get_ms(server, path + value));
     std::ranges::sort(took);

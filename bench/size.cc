@@ -28,14 +28,16 @@ class Agency {
  public:
   explicit Agency(const std::string& endpoint) {
     for (char** variable = environ; *variable != nullptr; ++variable) environment_.emplace_back(*variable);
-    for (const char* setting : {"AGENCY_PORT=18100", "AGENCY_RATE=400", "AGENCY_WORKERS=150", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-                                "OTEL_TRACES_EXPORTER=otlp", "OTEL_METRICS_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp",
-                                "OTEL_BSP_SCHEDULE_DELAY=200", "OTEL_BSP_MAX_QUEUE_SIZE=20000", "OTEL_BLRP_MAX_QUEUE_SIZE=20000",
-                                "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=demo,service.namespace=agency"}) {
+    for (const char* setting :
+         {"AGENCY_PORT=18100", "AGENCY_RATE=400", "AGENCY_WORKERS=150", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+          "OTEL_TRACES_EXPORTER=otlp", "OTEL_METRICS_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp",
+          "OTEL_BSP_SCHEDULE_DELAY=200", "OTEL_BSP_MAX_QUEUE_SIZE=20000", "OTEL_BLRP_MAX_QUEUE_SIZE=20000",
+          "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=demo,service.namespace=agency"}) {
       environment_.emplace_back(setting);
     }
     environment_.push_back("OTEL_EXPORTER_OTLP_ENDPOINT=http://" + endpoint);
-    for (const char* program : {"stand-ins", "web", "asset-store", "platform-connector", "browser-runner", "tool-gateway", "worker", "traffic"}) {
+    for (const char* program : {"stand-ins", "web", "asset-store", "platform-connector", "browser-runner",
+                                "tool-gateway", "worker", "traffic"}) {
       start(fmt::format("examples/agency/{}.cjs", program));
     }
   }
@@ -72,7 +74,8 @@ void run_size() {
   const std::uint64_t wanted = wanted_text != nullptr ? std::stoull(wanted_text) : kSpans;
   {
     Agency agency(server.address("otlp_http"));
-    if (server.wait_for_count("SELECT count() FROM spans", wanted, 3'600) < 0) note("size: the demo was too slow; figures are of less");
+    if (server.wait_for_count("SELECT count() FROM spans", wanted, 3'600) < 0)
+      note("size: the demo was too slow; figures are of less");
   }
   auto client = telemetry::Client::connect("unix:" + (server.data() / "engine" / "engine.sock").string());
   telemetry::StatementOptions slow;
@@ -80,10 +83,13 @@ void run_size() {
   auto tables = (*client)->query("SELECT DISTINCT table FROM system.parts WHERE database = 'fettle' AND active", slow);
   if (!tables) return note("size: " + tables.error().message());
   for (const auto& row : *tables) {
-    if (auto done = (*client)->execute(fmt::format("OPTIMIZE TABLE fettle.{} FINAL", row[0]), slow); !done) note("size: " + done.error().message());
+    if (auto done = (*client)->execute(fmt::format("OPTIMIZE TABLE fettle.{} FINAL", row[0]), slow); !done)
+      note("size: " + done.error().message());
   }
   auto sizes = (*client)->query(
-      "SELECT table, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE database = 'fettle' AND active GROUP BY table ORDER BY 3 DESC", slow);
+      "SELECT table, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE database = 'fettle' AND active GROUP BY "
+      "table ORDER BY 3 DESC",
+      slow);
   if (!sizes) return note("size: " + sizes.error().message());
   std::map<std::string, std::pair<double, double>> by_table;
   for (const auto& row : *sizes) {
@@ -92,9 +98,11 @@ void run_size() {
   }
   const auto bytes = [&](const char* table) { return by_table[table].second; };
   // The identifier index serves both signals and is charged to the spans.
-  const double of_spans = bytes("spans_hot") + bytes("spans_kept") + bytes("traces") + bytes("span_rollup") + bytes("identifiers") + bytes("llm_calls") + bytes("kept_traces");
+  const double of_spans = bytes("spans_hot") + bytes("spans_kept") + bytes("traces") + bytes("span_rollup") +
+                          bytes("identifiers") + bytes("llm_calls") + bytes("kept_traces");
   report("stored_per_span", of_spans / by_table["spans_hot"].first, "bytes", Want::kAtMost, 80);
-  report("stored_per_log_line", (bytes("logs_hot") + bytes("logs_kept")) / by_table["logs_hot"].first, "bytes", Want::kAtMost, 75);
+  report("stored_per_log_line", (bytes("logs_hot") + bytes("logs_kept")) / by_table["logs_hot"].first, "bytes",
+         Want::kAtMost, 75);
 }
 
 }  // namespace fettle::bench

@@ -8,12 +8,11 @@
 namespace fettle {
 
 UnixNanos SystemClock::now() const {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
-std::chrono::nanoseconds SystemClock::monotonic() const {
-  return std::chrono::steady_clock::now().time_since_epoch();
-}
+std::chrono::nanoseconds SystemClock::monotonic() const { return std::chrono::steady_clock::now().time_since_epoch(); }
 
 bool SystemClock::wait_until(std::chrono::nanoseconds until, const std::stop_token& stop) {
   std::mutex mutex;

@@ -22,9 +22,11 @@ TEST(JsonString, ReplacesIllFormedUtf8) {
 }
 
 TEST(Utf8, KnowsWellFormedText) {
-  for (const char* good : {"", "plain text that is longer than eight", "é", "\xE2\x82\xAC", "\xF0\x9F\x8E\x89"}) EXPECT_TRUE(is_utf8(good)) << good;
+  for (const char* good : {"", "plain text that is longer than eight", "é", "\xE2\x82\xAC", "\xF0\x9F\x8E\x89"})
+    EXPECT_TRUE(is_utf8(good)) << good;
   // A lone continuation, an overlong slash, a surrogate, beyond U+10FFFF, and a cut sequence.
-  for (const char* bad : {"\x80", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "abc\xE2\x82"}) EXPECT_FALSE(is_utf8(bad)) << bad;
+  for (const char* bad : {"\x80", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "abc\xE2\x82"})
+    EXPECT_FALSE(is_utf8(bad)) << bad;
 }
 
 TEST(Utf8, RepairedTextIsWellFormed) { EXPECT_TRUE(is_utf8(to_utf8("a\xff\xfe b\xC3"))); }

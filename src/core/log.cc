@@ -54,8 +54,8 @@ void set_level(Level level) { logger().set_level(to_spdlog(level)); }
 
 void write(Level level, std::string_view event_name, std::initializer_list<Field> fields) {
   if (!logger().should_log(to_spdlog(level))) return;
-  std::string line = fmt::format(R"({{"timestamp":"{}","level":"{}","event_name":)", format_rfc3339(SystemClock().now()),
-                                 name_of(level));
+  std::string line = fmt::format(R"({{"timestamp":"{}","level":"{}","event_name":)",
+                                 format_rfc3339(SystemClock().now()), name_of(level));
   append_json_string(line, event_name);
   for (const Field& field : fields) {
     line.push_back(',');

@@ -31,9 +31,17 @@ void set_level(Level level);
 // Thread-safe; a line is written whole.
 void write(Level level, std::string_view event_name, std::initializer_list<Field> fields);
 
-inline void debug(std::string_view event_name, std::initializer_list<Field> fields = {}) { write(Level::kDebug, event_name, fields); }
-inline void info(std::string_view event_name, std::initializer_list<Field> fields = {}) { write(Level::kInfo, event_name, fields); }
-inline void warning(std::string_view event_name, std::initializer_list<Field> fields = {}) { write(Level::kWarning, event_name, fields); }
-inline void error(std::string_view event_name, std::initializer_list<Field> fields = {}) { write(Level::kError, event_name, fields); }
+inline void debug(std::string_view event_name, std::initializer_list<Field> fields = {}) {
+  write(Level::kDebug, event_name, fields);
+}
+inline void info(std::string_view event_name, std::initializer_list<Field> fields = {}) {
+  write(Level::kInfo, event_name, fields);
+}
+inline void warning(std::string_view event_name, std::initializer_list<Field> fields = {}) {
+  write(Level::kWarning, event_name, fields);
+}
+inline void error(std::string_view event_name, std::initializer_list<Field> fields = {}) {
+  write(Level::kError, event_name, fields);
+}
 
 }  // namespace fettle::log

@@ -80,12 +80,14 @@ Registry::~Registry() = default;
 
 Counter& Registry::counter(const std::string& name, const std::string& help, const Labels& labels) {
   std::lock_guard lock(impl_->mutex);
-  return impl_->wrap(impl_->counters, prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry).Add(labels));
+  return impl_->wrap(impl_->counters,
+                     prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry).Add(labels));
 }
 
 Gauge& Registry::gauge(const std::string& name, const std::string& help, const Labels& labels) {
   std::lock_guard lock(impl_->mutex);
-  return impl_->wrap(impl_->gauges, prometheus::BuildGauge().Name(name).Help(help).Register(impl_->registry).Add(labels));
+  return impl_->wrap(impl_->gauges,
+                     prometheus::BuildGauge().Name(name).Help(help).Register(impl_->registry).Add(labels));
 }
 
 Histogram& Registry::histogram(const std::string& name, const std::string& help, const std::vector<double>& bounds,
@@ -126,8 +128,9 @@ std::string Registry::json() const {
         }
         out += "]}";
       } else {
-        out += fmt::format("\"value\":{}}}", number(family.type == prometheus::MetricType::Counter ? metric.counter.value
-                                                                                                  : metric.gauge.value));
+        out += fmt::format(
+            "\"value\":{}}}",
+            number(family.type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value));
       }
     }
     out += "]}";

@@ -23,7 +23,8 @@ TEST(Registry, RendersTextAndJson) {
   registry.histogram("took_seconds", "T.", {0.1, 1}).observe(0.5);
   EXPECT_THAT(registry.prometheus_text(), HasSubstr("a_total{k=\"v\\\"w\"} 2"));
   EXPECT_THAT(registry.prometheus_text(), HasSubstr("took_seconds_bucket{le=\"1\"} 1"));
-  EXPECT_THAT(registry.json(), HasSubstr(R"("a_total":{"type":"counter","help":"A.","samples":[{"labels":{"k":"v\"w"},"value":2}]})"));
+  EXPECT_THAT(registry.json(),
+              HasSubstr(R"("a_total":{"type":"counter","help":"A.","samples":[{"labels":{"k":"v\"w"},"value":2}]})"));
   EXPECT_THAT(registry.json(), HasSubstr(R"("buckets":[[0.1,0],[1,1],["Infinity",1]])"));
 }
 

@@ -108,9 +108,8 @@ bool is_content_key(std::string_view key) {
 
 bool is_content_event(std::string_view name) {
   static constexpr std::string_view kNames[] = {
-      "gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message",
-      "gen_ai.tool.message",   "gen_ai.choice",       "gen_ai.content.prompt",
-      "gen_ai.content.completion",
+      "gen_ai.system.message", "gen_ai.user.message",   "gen_ai.assistant.message",  "gen_ai.tool.message",
+      "gen_ai.choice",         "gen_ai.content.prompt", "gen_ai.content.completion",
   };
   return std::ranges::find(kNames, name) != std::end(kNames);
 }

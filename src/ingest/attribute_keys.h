@@ -39,12 +39,12 @@ enum class LlmField : std::uint8_t {
 };
 
 struct KeyInfo {
-  std::string key;        // as sent
-  std::string masked;     // set when the key itself holds a secret: what to store instead
+  std::string key;     // as sent
+  std::string masked;  // set when the key itself holds a secret: what to store instead
   const telemetry::IdentifierAlias* identifier = nullptr;
   LlmField llm = LlmField::kNone;
-  bool is_secret = false;   // the whole value is masked whatever it is: "authorization", "password"
-  bool is_content = false;  // prompt or completion text
+  bool is_secret = false;          // the whole value is masked whatever it is: "authorization", "password"
+  bool is_content = false;         // prompt or completion text
   KeyInfo* likely_next = nullptr;  // the key that followed last time: lists repeat their order
 };
 

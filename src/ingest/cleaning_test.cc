@@ -47,7 +47,8 @@ otlp::Traces one_span(const std::vector<otlp::Attribute>& attributes) {
 
 otlp::Logs one_log(int severity, std::string_view environment, const std::vector<otlp::Attribute>& attributes) {
   otlp::Logs request;
-  request.resources.emplace_back().attributes = add_attributes(request, {{"deployment.environment.name", text_value(environment)}});
+  request.resources.emplace_back().attributes =
+      add_attributes(request, {{"deployment.environment.name", text_value(environment)}});
   request.scopes.emplace_back();
   otlp::LogRecord& record = request.records.emplace_back();
   record.severity_number = severity;
@@ -59,8 +60,10 @@ TEST_F(Cleaning, ContentIsDroppedFromSpansUnlessTheWorkspaceKeepsIt) {
   ContentPolicy policy;
   policy.by_workspace = {{"keeps", ContentMode::kKeep}, {"hashes", ContentMode::kHash}};
   const auto apply = [&](std::string_view workspace) {
-    otlp::Traces request = one_span({{"a", int_value(1)}, {"gen_ai.input.messages", text_value("hello")},
-                                     {"gen_ai.prompt.0.content", text_value("hi")}, {"gen_ai.prompt.name", text_value("greeting")},
+    otlp::Traces request = one_span({{"a", int_value(1)},
+                                     {"gen_ai.input.messages", text_value("hello")},
+                                     {"gen_ai.prompt.0.content", text_value("hi")},
+                                     {"gen_ai.prompt.name", text_value("greeting")},
                                      {"z", int_value(2)}});
     keys->look_up(request, infos);
     apply_content_policy(policy, workspace, infos, request);
@@ -196,7 +199,8 @@ class LogContent : public Cleaning, public testing::WithParamInterface<LogConten
 TEST_P(LogContent, IsKeptAtDebugOutsideProductionAlone) {
   ContentPolicy policy;
   policy.otherwise = ContentMode::kKeep;
-  otlp::Logs request = one_log(GetParam().severity, GetParam().environment, {{"prompt", text_value("text")}, {"a", int_value(1)}});
+  otlp::Logs request =
+      one_log(GetParam().severity, GetParam().environment, {{"prompt", text_value("text")}, {"a", int_value(1)}});
   keys->look_up(request, infos);
   EXPECT_EQ(apply_content_policy(policy, "default", infos, request), 0U);
   EXPECT_EQ(keys_of(request, request.records[0].attributes), GetParam().kept ? "prompt a" : "a");
@@ -232,8 +236,11 @@ TEST_F(Cleaning, ContentNestedInAStructuredBodyIsDropped) {
 
 TEST_F(Cleaning, MaskingReachesEveryKindOfField) {
   constexpr std::string_view kSecret = "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB";
-  otlp::Traces request = one_span({{"note", text_value(kSecret)}, {"password", text_value("hunter2")}, {"api_key", int_value(123456)},
-                                   {"card", int_value(4'111'111'111'111'111)}, {"fine", text_value("nothing here")}});
+  otlp::Traces request = one_span({{"note", text_value(kSecret)},
+                                   {"password", text_value("hunter2")},
+                                   {"api_key", int_value(123456)},
+                                   {"card", int_value(4'111'111'111'111'111)},
+                                   {"fine", text_value("nothing here")}});
   const otlp::Range nested = add_attributes(request, {{"inner", text_value(kSecret)}});
   otlp::Attribute map{"outer", {}};
   map.value.type = otlp::ValueType::kMap;
@@ -260,8 +267,8 @@ TEST_F(Cleaning, MaskingReachesEveryKindOfField) {
   masking.apply(request, infos, counts);
 
   std::string all;
-  for (const std::string_view text : {span.name, span.status_message, span.trace_state, event.name, request.scopes[0].name,
-                                      request.resources[0].schema_url}) {
+  for (const std::string_view text : {span.name, span.status_message, span.trace_state, event.name,
+                                      request.scopes[0].name, request.resources[0].schema_url}) {
     all += text;
   }
   for (const otlp::Attribute& attribute : request.attributes) {
@@ -398,9 +405,12 @@ TEST_F(MaskingOfValues, ANameBesideAValueIsItsKey) {
 }
 
 TEST_F(Cleaning, TheNearestAttributeAndTheBestAliasNameAnIdentifier) {
-  otlp::Traces request = one_span({{"gen_ai.request.model", text_value("asked")}, {"gen_ai.response.model", text_value("used")},
-                                   {"jobId", int_value(17)}, {"clientId", text_value("from-span")}});
-  request.resources[0].attributes = add_attributes(request, {{"client_id", text_value("from-resource")}, {"job_id", text_value("r")}});
+  otlp::Traces request = one_span({{"gen_ai.request.model", text_value("asked")},
+                                   {"gen_ai.response.model", text_value("used")},
+                                   {"jobId", int_value(17)},
+                                   {"clientId", text_value("from-span")}});
+  request.resources[0].attributes =
+      add_attributes(request, {{"client_id", text_value("from-resource")}, {"job_id", text_value("r")}});
   keys->look_up(request, infos);
   IdentifierResolver resolver;
   resolver.begin(request, infos);
@@ -423,13 +433,16 @@ TEST_F(Cleaning, OnlyInferenceCallsHaveUsage) {
     }();
     return read_llm_usage(request, request.spans[0], infos);
   };
-  const auto chat = usage_of({{"gen_ai.operation.name", text_value("chat")}, {"gen_ai.request.model", text_value("m")},
-                              {"gen_ai.usage.input_tokens", int_value(10)}, {"gen_ai.usage.output_tokens", text_value("5")}});
+  const auto chat = usage_of({{"gen_ai.operation.name", text_value("chat")},
+                              {"gen_ai.request.model", text_value("m")},
+                              {"gen_ai.usage.input_tokens", int_value(10)},
+                              {"gen_ai.usage.output_tokens", text_value("5")}});
   ASSERT_TRUE(chat);
   EXPECT_EQ(chat->input_tokens, 10U);
   EXPECT_EQ(chat->output_tokens, 5U);
   EXPECT_EQ(chat->model(), "m");
-  EXPECT_FALSE(usage_of({{"gen_ai.operation.name", text_value("invoke_agent")}, {"gen_ai.request.model", text_value("m")},
+  EXPECT_FALSE(usage_of({{"gen_ai.operation.name", text_value("invoke_agent")},
+                         {"gen_ai.request.model", text_value("m")},
                          {"gen_ai.usage.input_tokens", int_value(10)}}));
   EXPECT_FALSE(usage_of({{"gen_ai.operation.name", text_value("execute_tool")}}));
   EXPECT_FALSE(usage_of({{"gen_ai.request.model", text_value("m")}}));

@@ -19,7 +19,8 @@ constexpr std::int32_t kDebugFirst = 5, kDebugLast = 8;  // severity numbers of 
 std::string hash_of(std::string_view text) {
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  return fmt::format("sha256:{} bytes:{}", to_hex({reinterpret_cast<const char*>(digest.data()), digest.size()}), text.size());
+  return fmt::format("sha256:{} bytes:{}", to_hex({reinterpret_cast<const char*>(digest.data()), digest.size()}),
+                     text.size());
 }
 
 void hash_value(otlp::Common& request, otlp::Value& value) {
@@ -161,7 +162,8 @@ class Applier {
       range.count = 0;
       return;
     }
-    for (std::uint32_t i = range.first; i < range.first + range.count; ++i) hash_value(request_, request_.attributes[i].value);
+    for (std::uint32_t i = range.first; i < range.first + range.count; ++i)
+      hash_value(request_, request_.attributes[i].value);
   }
 
  private:
@@ -233,7 +235,8 @@ std::uint64_t apply_content_policy(const ContentPolicy& policy, std::string_view
   // Shared by records of every severity and for as long as the process lives, so never kept.
   Applier(wanted == ContentMode::kKeep ? ContentMode::kDrop : wanted, infos, request).shared();
   std::vector<bool> production(request.resources.size());
-  for (std::size_t i = 0; i < production.size(); ++i) production[i] = is_production(policy, request, request.resources[i]);
+  for (std::size_t i = 0; i < production.size(); ++i)
+    production[i] = is_production(policy, request, request.resources[i]);
   return std::erase_if(request.records, [&](otlp::LogRecord& record) {
     const bool is_debug = record.severity_number >= kDebugFirst && record.severity_number <= kDebugLast;
     ContentMode mode = wanted;

@@ -12,7 +12,8 @@ namespace fettle::ingest {
 namespace {
 
 constexpr std::size_t kFirstGuessBytes = 256 * 1024;
-// zstd lets a frame ask for a window of gigabytes; 8 MiB is what level 19 uses and what the format asks readers to take.
+// zstd lets a frame ask for a window of gigabytes; 8 MiB is what level 19 uses and what the format asks readers to
+// take.
 constexpr int kZstdWindowLogMax = 23;
 
 std::unexpected<Error> too_large(std::size_t bytes_max) {
@@ -22,7 +23,8 @@ std::unexpected<Error> too_large(std::size_t bytes_max) {
 // Makes room after the first `used` bytes and returns the free part, never past bytes_max + 1: the one byte more tells
 // a body that fits exactly from one that does not.
 std::string_view grow(std::string& out, std::size_t used, std::size_t bytes_max) {
-  const std::size_t wanted = std::min(std::max(kFirstGuessBytes, out.capacity() > used ? out.capacity() : used * 2), bytes_max + 1);
+  const std::size_t wanted =
+      std::min(std::max(kFirstGuessBytes, out.capacity() > used ? out.capacity() : used * 2), bytes_max + 1);
   out.resize(std::max(wanted, used));
   return std::string_view(out).substr(used);
 }

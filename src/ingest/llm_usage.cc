@@ -32,10 +32,20 @@ std::string_view text_of(const otlp::Value& value) {
 
 // Operations that a provider bills for. Without an operation name, a span that reports usage is taken for one.
 bool is_inference(std::string_view operation) {
-  static constexpr std::string_view kBilled[] = {"",           "chat",           "generate_content", "text_completion",
-                                                 "completion", "embeddings",     "embedding",        "generate_image",
-                                                 "image",      "generate_video", "video",            "image_generation",
-                                                 "responses",  "messages"};
+  static constexpr std::string_view kBilled[] = {"",
+                                                 "chat",
+                                                 "generate_content",
+                                                 "text_completion",
+                                                 "completion",
+                                                 "embeddings",
+                                                 "embedding",
+                                                 "generate_image",
+                                                 "image",
+                                                 "generate_video",
+                                                 "video",
+                                                 "image_generation",
+                                                 "responses",
+                                                 "messages"};
   return std::ranges::find(kBilled, operation) != std::end(kBilled);
 }
 

@@ -32,7 +32,7 @@ class Masking {
                  std::string_view key, redact::RuleCounts& counts);
   struct Work;
   std::shared_ptr<const redact::Redactor> redactor_;
-  const std::size_t card_rule_;    // under which masked numbers are counted
+  const std::size_t card_rule_;  // under which masked numbers are counted
   const std::size_t secret_rule_;
   std::unique_ptr<Work> work_;
 };

@@ -31,12 +31,13 @@ constexpr int kTrace = 1, kDebug = 5, kInfo = 9, kNotice = 10, kWarn = 13, kErro
 
 int severity_of_text(std::string_view text) {
   static constexpr std::pair<std::string_view, int> kNames[] = {
-      {"trace", kTrace}, {"verbose", kTrace}, {"debug", kDebug},       {"info", kInfo},   {"information", kInfo},
-      {"notice", kNotice}, {"warn", kWarn},   {"warning", kWarn},      {"error", kError}, {"err", kError},
-      {"critical", kFatal}, {"fatal", kFatal}, {"panic", kFatal},      {"emergency", kFatal}, {"alert", kCritical + 1},
+      {"trace", kTrace},    {"verbose", kTrace}, {"debug", kDebug},  {"info", kInfo},       {"information", kInfo},
+      {"notice", kNotice},  {"warn", kWarn},     {"warning", kWarn}, {"error", kError},     {"err", kError},
+      {"critical", kFatal}, {"fatal", kFatal},   {"panic", kFatal},  {"emergency", kFatal}, {"alert", kCritical + 1},
   };
   for (const auto& [name, number] : kNames) {
-    if (std::ranges::equal(text, name, [](unsigned char a, unsigned char b) { return std::tolower(a) == b; })) return number;
+    if (std::ranges::equal(text, name, [](unsigned char a, unsigned char b) { return std::tolower(a) == b; }))
+      return number;
   }
   return 0;
 }
@@ -61,8 +62,8 @@ int severity_of_python(std::int64_t level) {
   return level >= 10 ? kDebug : 0;
 }
 
-// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by their magnitude: how many nanoseconds
-// one unit of `value` is.
+// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by their magnitude: how many
+// nanoseconds one unit of `value` is.
 std::int64_t nanos_per_unit(double value) {
   if (value < 1e11) return kNanosPerSecond;
   if (value < 1e14) return kNanosPerMilli;
@@ -91,7 +92,9 @@ ParsedTime time_of_text(std::string_view text) {
   std::string error;
   const absl::string_view view(text.data(), text.size());
   // Years outside what fits into nanoseconds since the epoch become "unknown" and not a wrong date.
-  auto nanos = [&] { return time > absl::FromUnixNanos(0) && time < absl::FromUnixNanos(INT64_MAX) ? absl::ToUnixNanos(time) : 0; };
+  auto nanos = [&] {
+    return time > absl::FromUnixNanos(0) && time < absl::FromUnixNanos(INT64_MAX) ? absl::ToUnixNanos(time) : 0;
+  };
   if (absl::ParseTime(absl::RFC3339_full, view, &time, &error)) return {nanos(), false};
   for (const char* layout : {"%Y-%m-%dT%H:%M:%E*S", "%Y-%m-%d %H:%M:%E*S"}) {
     if (absl::ParseTime(layout, view, absl::UTCTimeZone(), &time, &error)) return {nanos(), true};
@@ -351,8 +354,8 @@ class Decoder {
   static Dialect dialect_of(dom::object object) {
     const bool has_msg = object["msg"].error() == simdjson::SUCCESS;
     if (object["event"].is_string() && !has_msg) return Dialect::kStructlog;
-    if (object["level"].is_number() && (has_msg || object["pid"].error() == simdjson::SUCCESS ||
-                                        object["hostname"].error() == simdjson::SUCCESS)) {
+    if (object["level"].is_number() &&
+        (has_msg || object["pid"].error() == simdjson::SUCCESS || object["hostname"].error() == simdjson::SUCCESS)) {
       return Dialect::kPino;
     }
     return Dialect::kGeneric;
@@ -394,7 +397,8 @@ class Decoder {
           set_attribute(attributes, key, to_value(value, 1));
         }
       } else if (key == "trace_flags") {
-        const auto flags = is_text ? std::optional<std::int64_t>(std::strtol(std::string(text).c_str(), nullptr, 16)) : integer_of(value);
+        const auto flags = is_text ? std::optional<std::int64_t>(std::strtol(std::string(text).c_str(), nullptr, 16))
+                                   : integer_of(value);
         record.flags = static_cast<std::uint32_t>(flags.value_or(0)) & 0xff;
       } else if ((key == "event_name" || key == "event" || key == "action") && is_text) {
         if (record.event_name.empty() || key == "event_name") record.event_name = keep(text);
@@ -418,7 +422,8 @@ class Decoder {
       }
     }
     if (!has_body && !record.event_name.empty()) record.body = otlp::Value::of_string(record.event_name);
-    record.attributes = {static_cast<std::uint32_t>(out_.attributes.size()), static_cast<std::uint32_t>(attributes.size())};
+    record.attributes = {static_cast<std::uint32_t>(out_.attributes.size()),
+                         static_cast<std::uint32_t>(attributes.size())};
     out_.attributes.insert(out_.attributes.end(), attributes.begin(), attributes.end());
     record.resource = resource_for(service, host, pid, line.stream);
     out_.records.push_back(record);
@@ -436,12 +441,14 @@ class Decoder {
     if (!level) return;
     const bool is_python = key == "level_number" || dialect == Dialect::kStructlog;
     if (is_python && record.severity_number != 0) return;  // the word came first and is more exact
-    // A bare number is ambiguous (20 is pino's debug and Python's info); without a structlog event it is read as pino's.
+    // A bare number is ambiguous (20 is pino's debug and Python's info); without a structlog event it is read as
+    // pino's.
     record.severity_number = is_python ? severity_of_python(*level) : severity_of_pino(*level);
     if (record.severity_text.empty()) record.severity_text = keep(std::to_string(*level));
   }
 
-  void map_time(dom::element value, std::string_view key, otlp::LogRecord& record, std::vector<otlp::Attribute>& attributes) {
+  void map_time(dom::element value, std::string_view key, otlp::LogRecord& record,
+                std::vector<otlp::Attribute>& attributes) {
     ParsedTime parsed;
     if (value.is_string()) {
       parsed = time_of_text(std::string_view(value));
@@ -491,8 +498,8 @@ class Decoder {
     set_attribute(attributes, key, to_value(value, 1));
   }
 
-  // structlog's dict_tracebacks: [{exc_type, exc_value, frames:[{filename, lineno, name, locals?}]}]. Locals are dropped:
-  // they hold whatever the failing function had in hand.
+  // structlog's dict_tracebacks: [{exc_type, exc_value, frames:[{filename, lineno, name, locals?}]}]. Locals are
+  // dropped: they hold whatever the failing function had in hand.
   void map_tracebacks(dom::array tracebacks, std::vector<otlp::Attribute>& attributes) {
     std::string stack;
     bool is_first = true;
@@ -518,7 +525,8 @@ class Decoder {
       }
     }
     stack.resize(std::min<std::size_t>(stack.size(), options_.limits.string_bytes_max));
-    if (!stack.empty()) set_attribute(attributes, "exception.stacktrace", otlp::Value::of_string(out_.keep(std::move(stack))));
+    if (!stack.empty())
+      set_attribute(attributes, "exception.stacktrace", otlp::Value::of_string(out_.keep(std::move(stack))));
   }
 
   void map_http(bool is_request, dom::object http, std::vector<otlp::Attribute>& attributes) {
@@ -540,13 +548,15 @@ class Decoder {
       } else if (!is_request && name == "statusCode") {
         set_attribute(attributes, "http.response.status_code", to_value(value, 1));
       } else {
-        set_attribute(attributes, fmt::format("http.{}.{}", is_request ? "request" : "response", name), to_value(value, 1));
+        set_attribute(attributes, fmt::format("http.{}.{}", is_request ? "request" : "response", name),
+                      to_value(value, 1));
       }
     }
   }
 
   // One resource for each distinct sender of the request.
-  std::uint32_t resource_for(std::string_view service, std::string_view host, std::int64_t pid, std::string_view stream) {
+  std::uint32_t resource_for(std::string_view service, std::string_view host, std::int64_t pid,
+                             std::string_view stream) {
     if (service.empty()) service = options_.service_name;
     const auto key = std::tuple(std::string(service), std::string(host), pid, std::string(stream));
     const auto [entry, is_new] = resources_.try_emplace(key, static_cast<std::uint32_t>(out_.resources.size()));
@@ -600,7 +610,8 @@ std::string parse_trace_id(std::string_view text) {
   return raw;
 }
 
-Result<NdjsonSummary> decode_ndjson(std::string_view body, bool whole_json, const NdjsonOptions& options, otlp::Logs& out) {
+Result<NdjsonSummary> decode_ndjson(std::string_view body, bool whole_json, const NdjsonOptions& options,
+                                    otlp::Logs& out) {
   try {
     Decoder decoder(options, out);
     return whole_json ? decoder.whole(body) : decoder.lines(body);

@@ -2,7 +2,8 @@
 //
 // Line by line: the container's wrapper comes off and its partial lines are joined, then a JSON object is mapped by its
 // dialect and anything else is kept as text; an indented text line continues the one before (stack traces). No line is
-// dropped because it cannot be parsed. Mapping: opentelemetry-specification, logs data model, and docs/sending-telemetry.md.
+// dropped because it cannot be parsed. Mapping: opentelemetry-specification, logs data model, and
+// docs/sending-telemetry.md.
 #pragma once
 
 #include <cstdint>
@@ -27,14 +28,15 @@ struct NdjsonOptions {
 };
 
 struct NdjsonSummary {
-  std::uint64_t lines = 0;          // non-empty lines read
-  std::uint64_t unparsable = 0;     // lines that looked like JSON and were kept as text
-  std::vector<LineError> errors;    // the first ones of those, at most 20
+  std::uint64_t lines = 0;        // non-empty lines read
+  std::uint64_t unparsable = 0;   // lines that looked like JSON and were kept as text
+  std::vector<LineError> errors;  // the first ones of those, at most 20
 };
 
 // Replaces what `out` held. `body` is NDJSON, or with `whole_json` one JSON object or an array of objects.
 // kInvalidArgument only for `whole_json`, when it is not JSON; kTooLarge past limits.items_max lines.
-Result<NdjsonSummary> decode_ndjson(std::string_view body, bool whole_json, const NdjsonOptions& options, otlp::Logs& out);
+Result<NdjsonSummary> decode_ndjson(std::string_view body, bool whole_json, const NdjsonOptions& options,
+                                    otlp::Logs& out);
 
 // 32 hex digits, or a UUID with or without hyphens, as 16 raw bytes; empty when it is neither or all zero.
 std::string parse_trace_id(std::string_view text);

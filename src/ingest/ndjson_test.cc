@@ -52,10 +52,10 @@ Decoded decode(std::string_view body, bool whole_json = false) {
 }
 
 TEST(Ndjson, MapsAPinoLine) {
-  const Decoded got = decode(
-      R"({"level":50,"time":1531171074631,"pid":657,"hostname":"h1","name":"worker","reqId":"r1","msg":"boom",)"
-      R"("err":{"type":"TypeError","message":"x is undefined","stack":"TypeError: x\n at f","code":"E42"},)"
-      R"("req":{"method":"GET","url":"/a?b=1"},"res":{"statusCode":503},"responseTime":12})");
+  const Decoded got =
+      decode(R"({"level":50,"time":1531171074631,"pid":657,"hostname":"h1","name":"worker","reqId":"r1","msg":"boom",)"
+             R"("err":{"type":"TypeError","message":"x is undefined","stack":"TypeError: x\n at f","code":"E42"},)"
+             R"("req":{"method":"GET","url":"/a?b=1"},"res":{"statusCode":503},"responseTime":12})");
   ASSERT_EQ(got.logs.records.size(), 1U);
   const otlp::LogRecord& record = got.logs.records[0];
   EXPECT_EQ(record.severity_number, 17);
@@ -91,9 +91,9 @@ TEST(Ndjson, MapsAStructlogLineAndKeepsAForeignTraceId) {
 }
 
 TEST(Ndjson, DropsTheLocalsOfAStructlogTraceback) {
-  const Decoded got = decode(
-      R"({"event":"failed","level":"error","exception":[{"exc_type":"ValueError","exc_value":"bad","frames":)"
-      R"([{"filename":"a.py","lineno":3,"name":"f","locals":{"password":"hunter2"}}]}]})");
+  const Decoded got =
+      decode(R"({"event":"failed","level":"error","exception":[{"exc_type":"ValueError","exc_value":"bad","frames":)"
+             R"([{"filename":"a.py","lineno":3,"name":"f","locals":{"password":"hunter2"}}]}]})");
   EXPECT_EQ(got.attribute(0, "exception.type"), "ValueError");
   EXPECT_EQ(got.attribute(0, "exception.stacktrace"), "ValueError: bad\n  a.py:3 in f\n");
 }
@@ -121,7 +121,8 @@ INSTANTIATE_TEST_SUITE_P(
                     LevelCase{R"({"level":30,"msg":"a"})", 9}, LevelCase{R"({"level":35,"msg":"a"})", 10},
                     LevelCase{R"({"level":40,"msg":"a"})", 13}, LevelCase{R"({"level":60,"msg":"a"})", 21},
                     LevelCase{R"({"event":"a","level_number":20})", 9}, LevelCase{R"({"event":"a","level":50})", 21},
-                    LevelCase{R"({"event":"a","level":"critical"})", 21}, LevelCase{R"({"msg":"a","level":"WARN"})", 13},
+                    LevelCase{R"({"event":"a","level":"critical"})", 21},
+                    LevelCase{R"({"msg":"a","level":"WARN"})", 13},
                     LevelCase{R"({"msg":"a","severity":"Information"})", 9}, LevelCase{R"({"msg":"a"})", 0},
                     LevelCase{"plain text", 0}));
 
@@ -132,7 +133,8 @@ struct TimeCase {
 void PrintTo(const TimeCase& time, std::ostream* out) { *out << time.json; }
 class Times : public testing::TestWithParam<TimeCase> {};
 TEST_P(Times, AreReadByMagnitudeOrFormat) {
-  EXPECT_EQ(decode(std::string(R"({"msg":"a","time":)") + GetParam().json + "}").logs.records.at(0).time, GetParam().time)
+  EXPECT_EQ(decode(std::string(R"({"msg":"a","time":)") + GetParam().json + "}").logs.records.at(0).time,
+            GetParam().time)
       << GetParam().json;
 }
 INSTANTIATE_TEST_SUITE_P(Table, Times,
@@ -172,7 +174,8 @@ TEST(Ndjson, ReadsCriLines) {
 }
 
 TEST(Ndjson, JoinsAStackTraceWrittenAsText) {
-  const Decoded got = decode("Traceback (most recent call last):\n  File \"a.py\", line 3\n    boom()\nValueError: x\nnext\n");
+  const Decoded got =
+      decode("Traceback (most recent call last):\n  File \"a.py\", line 3\n    boom()\nValueError: x\nnext\n");
   ASSERT_EQ(got.logs.records.size(), 3U);
   EXPECT_EQ(got.body(0), "Traceback (most recent call last):\n  File \"a.py\", line 3\n    boom()");
   EXPECT_EQ(got.body(2), "next");

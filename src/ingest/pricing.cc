@@ -27,7 +27,7 @@ struct Row {
   bool is_prefix = false;
   UnixNanos valid_from = 0;
   std::optional<double> input, cache_read, cache_write, output, reasoning;  // nano-dollars a token
-  std::optional<double> image, video_second;                               // nano-dollars each
+  std::optional<double> image, video_second;                                // nano-dollars each
 };
 
 class Refused : public std::runtime_error {
@@ -90,7 +90,8 @@ Row read_row(const YAML::Node& node, const std::string& provider) {
   }
   if (node["per_image"]) row.image = dollars(node["per_image"]) * kNanosPerDollar;
   if (node["per_video_second"]) row.video_second = dollars(node["per_video_second"]) * kNanosPerDollar;
-  if (!row.input && !row.image && !row.video_second) throw Refused(node, "expected per_million, per_image or per_video_second");
+  if (!row.input && !row.image && !row.video_second)
+    throw Refused(node, "expected per_million, per_image or per_video_second");
   row.name = fmt::format("{}/{}", provider, model);
   if (row.valid_from != 0) row.name += "@" + format_rfc3339(row.valid_from).substr(0, 10);
   return row;
@@ -105,7 +106,9 @@ std::optional<std::int64_t> cost_of(const Row& row, const TokenClasses& tokens, 
     nanos += used * *price;
     return true;
   };
-  const auto or_else = [](std::optional<double> price, std::optional<double> otherwise) { return price ? price : otherwise; };
+  const auto or_else = [](std::optional<double> price, std::optional<double> otherwise) {
+    return price ? price : otherwise;
+  };
   const bool whole = add(static_cast<double>(tokens.fresh), row.input) &&
                      add(static_cast<double>(tokens.cache_read), or_else(row.cache_read, row.input)) &&
                      add(static_cast<double>(tokens.cache_write), or_else(row.cache_write, row.input)) &&
@@ -176,7 +179,8 @@ PriceTable::PriceTable(PriceTable&&) noexcept = default;
 PriceTable& PriceTable::operator=(PriceTable&&) noexcept = default;
 PriceTable::~PriceTable() = default;
 
-PriceQuote PriceTable::price(std::string_view provider, std::string_view model, const Usage& usage, UnixNanos at) const {
+PriceQuote PriceTable::price(std::string_view provider, std::string_view model, const Usage& usage,
+                             UnixNanos at) const {
   PriceQuote quote;
   quote.tokens = disjoint(usage);
   const Row* row = impl_->find(provider, model, at);

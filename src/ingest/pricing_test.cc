@@ -37,21 +37,25 @@ TEST_P(Disjoint, ClassesAddUpToWhatTheProviderCounted) {
 // One vector for each provider's own way of counting.
 INSTANTIATE_TEST_SUITE_P(
     Providers, Disjoint,
-    testing::Values(
-        UsageCase{"openai: prompt_tokens contain cached_tokens, completion_tokens contain reasoning_tokens",
-                  {.input = 2006, .output = 300, .cache_read = 1920, .reasoning = 128}, {86, 1920, 0, 172, 128}},
-        UsageCase{"anthropic, its own counts: input_tokens leave cache reads and writes out",
-                  {.input = 50, .output = 503, .cache_read = 100'000, .cache_write = 248}, {50, 100'000, 248, 503, 0}},
-        UsageCase{"anthropic through OpenTelemetry: input_tokens contain them",
-                  {.input = 100'298, .output = 503, .cache_read = 100'000, .cache_write = 248}, {50, 100'000, 248, 503, 0}},
-        UsageCase{"google: promptTokenCount contains cachedContentTokenCount; thoughts are counted apart",
-                  {.input = 1000, .output = 20, .cache_read = 600, .reasoning = 80}, {400, 600, 0, 20, 80}},
-        UsageCase{"mistral: no classes", {.input = 10, .output = 20}, {10, 0, 0, 20, 0}},
-        UsageCase{"nothing at all", {}, {}}));
+    testing::Values(UsageCase{"openai: prompt_tokens contain cached_tokens, completion_tokens contain reasoning_tokens",
+                              {.input = 2006, .output = 300, .cache_read = 1920, .reasoning = 128},
+                              {86, 1920, 0, 172, 128}},
+                    UsageCase{"anthropic, its own counts: input_tokens leave cache reads and writes out",
+                              {.input = 50, .output = 503, .cache_read = 100'000, .cache_write = 248},
+                              {50, 100'000, 248, 503, 0}},
+                    UsageCase{"anthropic through OpenTelemetry: input_tokens contain them",
+                              {.input = 100'298, .output = 503, .cache_read = 100'000, .cache_write = 248},
+                              {50, 100'000, 248, 503, 0}},
+                    UsageCase{"google: promptTokenCount contains cachedContentTokenCount; thoughts are counted apart",
+                              {.input = 1000, .output = 20, .cache_read = 600, .reasoning = 80},
+                              {400, 600, 0, 20, 80}},
+                    UsageCase{"mistral: no classes", {.input = 10, .output = 20}, {10, 0, 0, 20, 0}},
+                    UsageCase{"nothing at all", {}, {}}));
 
 TEST(PriceTable, ShippedTablePricesKnownModels) {
   const PriceTable table = shipped();
-  const PriceQuote quote = table.price("anthropic", "claude-sonnet-4-5-20250929", {.input = 1'000'000, .output = 1'000'000, .cache_read = 400'000}, kNow);
+  const PriceQuote quote = table.price("anthropic", "claude-sonnet-4-5-20250929",
+                                       {.input = 1'000'000, .output = 1'000'000, .cache_read = 400'000}, kNow);
   // 600,000 fresh at $3, 400,000 cache reads at $0.30 and a million output at $15 the million.
   EXPECT_EQ(quote.cost_nano_usd, 1'800'000'000 + 120'000'000 + 15'000'000'000);
   EXPECT_EQ(quote.price_row, "anthropic/claude-sonnet-4*");
@@ -59,7 +63,8 @@ TEST(PriceTable, ShippedTablePricesKnownModels) {
 }
 
 TEST(PriceTable, TheLongestPatternWins) {
-  EXPECT_EQ(shipped().price("openai", "gpt-5-mini-2025-08-07", {.output = 1'000'000}, kNow).price_row, "openai/gpt-5-mini*");
+  EXPECT_EQ(shipped().price("openai", "gpt-5-mini-2025-08-07", {.output = 1'000'000}, kNow).price_row,
+            "openai/gpt-5-mini*");
   EXPECT_EQ(shipped().price("openai", "gpt-5", {.output = 1'000'000}, kNow).price_row, "openai/gpt-5*");
 }
 
@@ -92,8 +97,10 @@ models:
 }
 
 TEST(PriceTable, RefusesMistakesWithTheirLine) {
-  for (const char* bad : {"models:\n  - {model: m}", "models:\n  - {provider: p, model: m}", "modls: []", "models:\n  - {provider: p, model: m, per_million: {input: -1, output: 1}}",
-                          "models:\n  - {provider: p, model: m, valid_from: soon, per_image: 1}", "[1,", "models:\n  - {provider: p, model: m, per_million: {input: cheap, output: 1}}"}) {
+  for (const char* bad : {"models:\n  - {model: m}", "models:\n  - {provider: p, model: m}", "modls: []",
+                          "models:\n  - {provider: p, model: m, per_million: {input: -1, output: 1}}",
+                          "models:\n  - {provider: p, model: m, valid_from: soon, per_image: 1}", "[1,",
+                          "models:\n  - {provider: p, model: m, per_million: {input: cheap, output: 1}}"}) {
     const auto table = PriceTable::parse(bad);
     ASSERT_FALSE(table) << bad;
     EXPECT_NE(table.error().message().find("line "), std::string::npos) << table.error().message();

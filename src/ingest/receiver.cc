@@ -101,8 +101,9 @@ http::Response failure(bool is_lines, otlp::Encoding encoding, const Error& erro
     body += "}";
     response = http::Response::make(status, kProblem, std::move(body));
   } else {
-    response = http::Response::make(status, encoding == otlp::Encoding::kProtobuf ? kProtobuf : kJson,
-                                    otlp::encode_status(encoding, rpc_code_of(error.code()), error.message(), error.retry_after()));
+    response = http::Response::make(
+        status, encoding == otlp::Encoding::kProtobuf ? kProtobuf : kJson,
+        otlp::encode_status(encoding, rpc_code_of(error.code()), error.message(), error.retry_after()));
   }
   if (status == 401) response.headers.add("WWW-Authenticate", "Bearer");
   if (error.retry_after()) {
@@ -147,11 +148,12 @@ http::GateDecision HttpReceiver::gate(http::Request& request) {
   }
   const auto grant = authenticator_.authenticate(request);
   if (!grant) return refuse(grant.error());
-  if (!grant->may(access::Role::kIngest)) return refuse(Error(ErrorCode::kPermissionDenied, "this token may not send telemetry"));
+  if (!grant->may(access::Role::kIngest))
+    return refuse(Error(ErrorCode::kPermissionDenied, "this token may not send telemetry"));
   if (!format_of(*route, access::media_type_of(request.headers.get("content-type")))) {
-    return refuse(Error(ErrorCode::kUnsupported,
-                        is_lines ? "expected Content-Type application/x-ndjson or application/json"
-                                 : "expected Content-Type application/x-protobuf or application/json"));
+    return refuse(
+        Error(ErrorCode::kUnsupported, is_lines ? "expected Content-Type application/x-ndjson or application/json"
+                                                : "expected Content-Type application/x-protobuf or application/json"));
   }
   if (auto compression = parse_content_encoding(request.headers.get("content-encoding")); !compression) {
     return refuse(compression.error());
@@ -161,7 +163,8 @@ http::GateDecision HttpReceiver::gate(http::Request& request) {
     std::from_chars(length.data(), length.data() + length.size(), bytes);
   }
   if (bytes > options_.body_bytes_max) {
-    return refuse(Error(ErrorCode::kTooLarge, fmt::format("the body is {} bytes, the limit is {}", bytes, options_.body_bytes_max)));
+    return refuse(Error(ErrorCode::kTooLarge,
+                        fmt::format("the body is {} bytes, the limit is {}", bytes, options_.body_bytes_max)));
   }
   auto ticket = front_.admit(bytes);
   if (!ticket) return refuse(ticket.error());
@@ -190,11 +193,12 @@ void HttpReceiver::handle(http::Request request, http::Responder responder) {
   submission.container_id = request.query.get("container");
   submission.hash = hash_request(grant->scope.workspace.value, grant->sender, request.target, request.body);
   submission.body = std::move(request.body);
-  front_.submit(std::move(submission), [route, encoding, held = std::make_unique<http::Responder>(std::move(responder))](
-                                           const Result<Accepted>& outcome) {
-    std::move(*held).respond(outcome ? success(route.is_lines, route.signal, encoding, *outcome)
-                                     : failure(route.is_lines, encoding, outcome.error()));
-  });
+  front_.submit(std::move(submission),
+                [route, encoding,
+                 held = std::make_unique<http::Responder>(std::move(responder))](const Result<Accepted>& outcome) {
+                  std::move(*held).respond(outcome ? success(route.is_lines, route.signal, encoding, *outcome)
+                                                   : failure(route.is_lines, encoding, outcome.error()));
+                });
 }
 
 }  // namespace fettle::ingest

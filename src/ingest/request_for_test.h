@@ -20,7 +20,8 @@ inline otlp::Value int_value(std::int64_t number) {
 
 // Appends a list of attributes and returns where it lies. THE TEXTS MUST OUTLIVE THE REQUEST.
 inline otlp::Range add_attributes(otlp::Common& request, const std::vector<otlp::Attribute>& list) {
-  const otlp::Range range{static_cast<std::uint32_t>(request.attributes.size()), static_cast<std::uint32_t>(list.size())};
+  const otlp::Range range{static_cast<std::uint32_t>(request.attributes.size()),
+                          static_cast<std::uint32_t>(list.size())};
   request.attributes.insert(request.attributes.end(), list.begin(), list.end());
   return range;
 }

@@ -8,6 +8,7 @@
 namespace fettle::ingest {
 
 // XXH3, 128 bits. Not cryptographic: whoever makes two of their own requests collide loses one of their own requests.
-RequestHash hash_request(std::string_view workspace, std::string_view sender, std::string_view path, std::string_view body);
+RequestHash hash_request(std::string_view workspace, std::string_view sender, std::string_view path,
+                         std::string_view body);
 
 }  // namespace fettle::ingest

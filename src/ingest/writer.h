@@ -27,9 +27,9 @@ class Disk;
 class Writer {
  public:
   struct Options {
-    int inserts_max = 2;                // at once
-    // In memory, while the older one is still on its way. telemetry::Retention relies on it (its kSegmentsOpenMax): rows
-    // of older segments than the so many newest that can be read can all be read.
+    int inserts_max = 2;  // at once
+    // In memory, while the older one is still on its way. telemetry::Retention relies on it (its kSegmentsOpenMax):
+    // rows of older segments than the so many newest that can be read can all be read.
     std::size_t segments_open_max = 2;
     std::chrono::nanoseconds pause_min = std::chrono::milliseconds(100);
     std::chrono::nanoseconds pause_max = std::chrono::seconds(2);

@@ -24,8 +24,8 @@ class RetentionJob {
   };
 
   // All outlive the job.
-  RetentionJob(Options options, telemetry::Client& client, const telemetry::Schema& schema, ingest::Spool& spool, Clock& clock,
-               metrics::Registry& metrics);
+  RetentionJob(Options options, telemetry::Client& client, const telemetry::Schema& schema, ingest::Spool& spool,
+               Clock& clock, metrics::Registry& metrics);
   // Ends a run in progress at its next statement.
   void stop();
 

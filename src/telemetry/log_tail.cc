@@ -96,8 +96,9 @@ Result<Tail> StoreReader::tail(const Scope& scope, const LogFilter& filter, cons
   // A reader that goes on from any row of this answer goes on after all of it: segments are read whole.
   for (TailRow& row : tail.rows) row.position = tail.position;
   if (count == rows_max) {
-    auto waiting = client_.query(fmt::format("SELECT count() FROM {}.logs_hot WHERE {}", client_.database(), where.sql()),
-                                 scoped(scope, options, where.parameters()));
+    auto waiting =
+        client_.query(fmt::format("SELECT count() FROM {}.logs_hot WHERE {}", client_.database(), where.sql()),
+                      scoped(scope, options, where.parameters()));
     if (waiting) tail.skipped = number_of<std::uint64_t>((*waiting)[0][0]) - count;
   }
   return tail;

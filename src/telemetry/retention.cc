@@ -34,8 +34,8 @@ constexpr int kError = 17;
 // How many segments a writer may have on their way into the store at once: ingest::Writer::Options::segments_open_max.
 constexpr int kSegmentsOpenMax = 2;
 
-// A partition goes or moves by its name alone. No stop is heeded on the way, because what became of a call that was left
-// is not known; so the time must be short.
+// A partition goes or moves by its name alone. No stop is heeded on the way, because what became of a call that was
+// left is not known; so the time must be short.
 constexpr std::chrono::milliseconds kPartitionTimeMax{5'000};
 
 std::string at(UnixNanos t) { return fmt::format("toDateTime64('{}', 9, 'UTC')", sql_time(std::max<UnixNanos>(t, 0))); }
@@ -96,11 +96,10 @@ std::string Retention::decision_sql(const Signal& signal, UnixNanos from) const 
 }
 
 Result<Retention::State> Retention::load_state() {
-  auto rows =
-      client_.query(fmt::format("SELECT name, argMax(value, version) FROM {}.state WHERE startsWith(name, "
-                                "'retention_') GROUP BY name",
-                                client_.database()),
-                    {.stop = stop_});
+  auto rows = client_.query(fmt::format("SELECT name, argMax(value, version) FROM {}.state WHERE startsWith(name, "
+                                        "'retention_') GROUP BY name",
+                                        client_.database()),
+                            {.stop = stop_});
   if (!rows) return std::unexpected(std::move(rows).error().within("reading the retention state"));
   State state;
   for (const auto& row : *rows) {

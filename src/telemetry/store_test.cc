@@ -286,34 +286,36 @@ TEST_F(StoreTest, SpansKeepEverythingTheProtocolHas) {
       "dropped_attributes_count, dropped_events_count, dropped_links_count, keep, toUnixTimestamp(received_at), "
       "ingest_id FROM fettle.spans");
   ASSERT_EQ(rows.size(), 1u);
-  EXPECT_EQ(
-      rows[0],
-      (std::vector<std::string>{
-          std::to_string(kNoon),
-          std::string(kTraceHex),
-          "b7ad6b7169203331",
-          "b7ad6b7169203331",
-          "work",
-          "99",
-          "error",
-          "boom",
-          "1.5",
-          "web",
-          R"({"service.name":"web","process.pid":7})",
-          "lib",
-          "1.2",
-          R"({"resource_schema_url":"https://example.com/resource","resource_dropped_attributes_count":2,)"
-          R"("scope_attributes":{"short":true}})",
-          fmt::format(R"([{{"ts":"{}","name":"escalation","attrs":{{"reason":"quota \"x\""}}}}])", format_rfc3339(kNoon + 5)),
-          fmt::format(R"([{{"trace_id":"{}","span_id":"b7ad6b7169203331","trace_state":"c=d","attrs":{{}},"flags":1}}])", kTraceHex),
-          "a=b",
-          "769",
-          "1",
-          "2",
-          "3",
-          "1",
-          std::to_string(kNoon / kNanosPerSecond),
-          "7"}));
+  EXPECT_EQ(rows[0],
+            (std::vector<std::string>{
+                std::to_string(kNoon),
+                std::string(kTraceHex),
+                "b7ad6b7169203331",
+                "b7ad6b7169203331",
+                "work",
+                "99",
+                "error",
+                "boom",
+                "1.5",
+                "web",
+                R"({"service.name":"web","process.pid":7})",
+                "lib",
+                "1.2",
+                R"({"resource_schema_url":"https://example.com/resource","resource_dropped_attributes_count":2,)"
+                R"("scope_attributes":{"short":true}})",
+                fmt::format(R"([{{"ts":"{}","name":"escalation","attrs":{{"reason":"quota \"x\""}}}}])",
+                            format_rfc3339(kNoon + 5)),
+                fmt::format(
+                    R"([{{"trace_id":"{}","span_id":"b7ad6b7169203331","trace_state":"c=d","attrs":{{}},"flags":1}}])",
+                    kTraceHex),
+                "a=b",
+                "769",
+                "1",
+                "2",
+                "3",
+                "1",
+                std::to_string(kNoon / kNanosPerSecond),
+                "7"}));
 }
 
 TEST_F(StoreTest, BlocksWithDifferentColumnsTravelInOneInsert) {
@@ -577,8 +579,8 @@ TEST_F(StoreTest, SpansReadsWhatWasKeptBeforeTheBoundaryAndEverythingAfter) {
   EXPECT_EQ(times("*"), "[100]");
   // A reader confined to a workspace is told the same boundary.
   EXPECT_EQ(times("acme"), "[100]");
-  must(client_->execute(
-      fmt::format("INSERT INTO fettle.state (name, value, version) VALUES ('retention_boundary', {}, 2)", kNoon + 200)));
+  must(client_->execute(fmt::format(
+      "INSERT INTO fettle.state (name, value, version) VALUES ('retention_boundary', {}, 2)", kNoon + 200)));
   EXPECT_EQ(times("acme"), "[]");
 }
 

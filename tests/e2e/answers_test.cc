@@ -240,7 +240,7 @@ TEST(Filters, AValueIsFoundWhateverItHolds) {
     const std::string encoded = http::percent_encode(value);
     // An identifier, which has a column, and an attribute; alone and in a list.
     for (const std::string& filter : {"client_id=" + encoded, "attr.order=" + encoded,
-                                     "attr.order=nothing&attr.order=" + encoded, "client_id=x&client_id=" + encoded}) {
+                                      "attr.order=nothing&attr.order=" + encoded, "client_id=x&client_id=" + encoded}) {
       const auto spans = found("/api/v1/spans?" + filter);
       ASSERT_EQ(spans.size(), 1U) << filter;
       EXPECT_EQ(spans[0].at("name").as_string(), value) << filter;

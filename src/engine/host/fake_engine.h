@@ -59,7 +59,8 @@ class FakeEngine final : public Engine {
   void await_statement(std::string_view prefix) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] {
-      return std::any_of(statements_.begin(), statements_.end(), [&](const auto& sql) { return sql.starts_with(prefix); });
+      return std::any_of(statements_.begin(), statements_.end(),
+                         [&](const auto& sql) { return sql.starts_with(prefix); });
     });
   }
   void release_all() {
