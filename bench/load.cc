@@ -30,11 +30,11 @@ using protozero::pbf_writer;
 // Text that differs from one use of a template to the next: what stands behind the mark is written anew.
 constexpr std::string_view kRequestIdMark = "req_";
 constexpr std::size_t kRequestIdDigits = 16;
-constexpr std::string_view kJobIdMark = "job_";
+constexpr std::string_view kJobIdMark = "job-";
 constexpr std::size_t kJobIdDigits = 6;
 constexpr std::string_view kCustomerMark = "customer ";
-constexpr std::size_t kCustomerDigits = 5;
-constexpr std::uint64_t kCustomers = 100'000;
+constexpr std::size_t kCustomerDigits = 6;
+constexpr std::uint64_t kCustomers = 1'000'000;
 
 std::atomic<std::uint64_t> next_id{0};
 
@@ -117,7 +117,7 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
         item.add_string(3, is_error ? "ERROR" : "INFO");
         {
           pbf_writer body(item, 5);
-          const std::string text = fmt::format("completed step {} for {}{:05} with result {}", random() % 40,
+          const std::string text = fmt::format("completed step {} for {}{:06} with result {}", random() % 40,
                                                kCustomerMark, 0, is_error ? "timeout" : "ok");
           body.add_string(1, text);
         }
@@ -149,7 +149,7 @@ Template::Template(Shape shape, std::uint64_t seed) : shape_(shape) {
         int_attribute(item, attributes, "http.response.status_code", is_error ? 503 : 200);
         double_attribute(item, attributes, "queue.wait_ms", static_cast<double>(random() % 1'000'000) / 1000);
         text_attribute(item, attributes, "message",
-                       fmt::format("completed step for {}{:05} with result ok", kCustomerMark, 0));
+                       fmt::format("completed step for {}{:06} with result ok", kCustomerMark, 0));
       }
       int_attribute(item, attributes, "worker.attempt", static_cast<std::int64_t>(random() % 4));
     }
@@ -222,7 +222,7 @@ void Template::renew() {
     // One request and one job for a trace, as real senders have them.
     put_digits(request_ids_[i], trace, kRequestIdDigits, 16);
     put_digits(job_ids_[i], trace >> 20, kJobIdDigits, 16);
-    put_digits(customers_[i], span % kCustomers, kCustomerDigits, 10);
+    put_digits(customers_[i], (span >> 8) % kCustomers, kCustomerDigits, 10);
     put(times_[2 * i], now - 1'000'000'000 + i * 3'000'000 % 900'000'000);
     put(times_[2 * i + 1], now - 1'000'000'000 + i * 3'000'000 % 900'000'000 + 5'000'000 + span % 900'000'000);
   }
