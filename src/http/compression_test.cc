@@ -150,9 +150,10 @@ class CompressedAnswers : public ::testing::Test {
   }
 
   const std::string document_ = document(2'500'000);
-  TestServer server_{ServerOptions{.compress_answers = true}};
-  std::jthread writer_;
   std::optional<Client> client_;
+  std::jthread writer_;
+  // Last, so that it goes first: its threads may still be at the writer.
+  TestServer server_{ServerOptions{.compress_answers = true}};
 };
 
 TEST_F(CompressedAnswers, AreAsTheClientAcceptsThemWholeOrStreamed) {
