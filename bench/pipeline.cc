@@ -92,18 +92,25 @@ std::vector<std::vector<telemetry::TableBlock>> ready_blocks(Shipped& shipped, b
 }
 
 // What the engine alone takes of the same rows, from ready-made blocks over two connections.
-double engine_limit(bool logs) {
+struct Limit {
+  double burst = 0;      // of the first inserts, before the store has merged what it took
+  double sustained = 0;  // over as long a time as the load runs, merges included
+};
+
+Limit engine_limit(bool logs) {
   Shipped shipped;
   const telemetry::Schema schema(shipped.identifiers, {});
   engine::TestEngine engine(schema.table_names(), {.memory_bytes = 1ULL << 30});  // as the server starts it
   auto client = telemetry::Client::connect(engine.base_url());
   if (auto done = telemetry::Migrator(**client, schema).run(); !done) note("limit: " + done.error().message());
   constexpr std::uint32_t kRows = 50'000;
-  // Long enough that the store's merges take their share, as they do under the load.
+  constexpr std::size_t kBurstInserts = 24;
   constexpr std::size_t kInserts = 80;
   const auto inserts = ready_blocks(shipped, logs, kInserts, kRows);
   std::atomic<std::size_t> next{0};
-  std::atomic<std::uint64_t> refused{0};
+  std::atomic<std::size_t> ended{0};
+  std::atomic<double> burst_seconds{0};
+  std::atomic<int> repeated{0};
   std::uint64_t rows = 0, bytes = 0, side_rows = 0;
   for (const auto& blocks : inserts) {
     rows += blocks[0].rows;
@@ -119,23 +126,28 @@ double engine_limit(bool logs) {
           for (const telemetry::TableBlock& block : inserts[i]) {
             const telemetry::NativeFrame frame(block, i + 1);
             const auto pieces = frame.pieces();
-            auto done = (*client)->insert(block.table, pieces,
-                                          fmt::format("limit-{}-{}-{}", i, static_cast<int>(block.table), block.day));
-            if (done) continue;
-            note("limit: " + done.error().message());
-            refused += block.rows;
+            const std::string token = fmt::format("limit-{}-{}-{}", i, static_cast<int>(block.table), block.day);
+            // Without memory beside its merges the engine asks for patience, and the writer of the server has it too.
+            while (!(*client)->insert(block.table, pieces, token)) {
+              ++repeated;
+              std::this_thread::sleep_for(std::chrono::milliseconds(50));
+            }
           }
+          if (++ended == kBurstInserts) burst_seconds = seconds_since(begin);
         }
       });
     }
   }
-  const double rate = static_cast<double>(rows) / seconds_since(begin);
-  note(fmt::format(
-      "limit {}: {} rows, {} attributes each, {} block bytes a row; {:.2f} rows of side tables each, in the time",
-      logs ? "logs" : "spans", rows, logs ? 7 : 12, bytes / rows,
-      static_cast<double>(side_rows) / static_cast<double>(rows)));
-  // A limit that lost rows is none.
-  return refused == 0 ? rate : 0;
+  const double seconds = seconds_since(begin);
+  note(
+      fmt::format("limit {}: {} rows in {:.1f} s, {} attributes each, {} block bytes a row; {:.2f} rows of side tables "
+                  "each, in the "
+                  "time; {} inserts repeated for want of memory",
+                  logs ? "logs" : "spans", rows, seconds, logs ? 7 : 12, bytes / rows,
+                  static_cast<double>(side_rows) / static_cast<double>(rows), repeated.load()));
+  return {.burst = static_cast<double>(kBurstInserts) / static_cast<double>(kInserts) * static_cast<double>(rows) /
+                   burst_seconds,
+          .sustained = static_cast<double>(rows) / seconds};
 }
 
 // Sustained to readable: from the first request sent until the last row is readable.
@@ -167,13 +179,15 @@ double end_to_end(const std::string& name, bool logs, bool grpc) {
 void run_ingest() {
   for (const bool logs : {false, true}) {
     const std::string what = logs ? "logs" : "spans";
-    const double limit = engine_limit(logs);
-    report("engine_limit_" + what, limit, "rows/s");
+    const Limit limit = engine_limit(logs);
+    report("engine_limit_" + what, limit.sustained, "rows/s");
+    report("engine_burst_" + what, limit.burst, "rows/s");
     for (const bool grpc : {false, true}) {
       const std::string name = fmt::format("{}_{}", grpc ? "grpc" : "http", what);
       const double rate = end_to_end(name, logs, grpc);
       report(name, rate, "rows/s", Want::kAtLeast, 150'000);
-      report(name + "_of_limit", rate / limit, "ratio", Want::kAtLeast, 0.5);
+      report(name + "_of_limit", rate / limit.sustained, "ratio", Want::kAtLeast, 0.5);
+      report(name + "_of_burst", rate / limit.burst, "ratio");
     }
   }
 }
