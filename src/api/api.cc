@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "api/problem.h"
+#include "http/problem.h"
 
 namespace fettle::api {
 namespace {
@@ -156,7 +157,7 @@ http::Response Api::no_route(const http::Request& request, std::string allow, st
   if (allow.empty()) {
     return problem(Error(ErrorCode::kNotFound, "no such path; /api/v1/openapi.json lists them"), request_id);
   }
-  http::Response response = problem(405, "method_not_allowed", "this path does not know the method", request_id);
+  http::Response response = http::problem(405, "method_not_allowed", "this path does not know the method", request_id);
   response.headers.set("Allow", std::move(allow));
   return response;
 }
@@ -167,7 +168,7 @@ http::GateDecision Api::decide(http::Request& request) {
   decision.body_bytes_max = 0;
   // Without a body nothing has to be refused early, and the connection is worth keeping.
   if (!has_body(request)) return decision;
-  const std::string id = request_id_of(request);
+  const std::string id = http::request_id_of(request);
   auto admission = admit(request);
   if (admission && admission->route != nullptr) {
     decision.body_bytes_max = admission->route->body_bytes_max;
@@ -181,7 +182,7 @@ http::GateDecision Api::decide(http::Request& request) {
 
 void Api::handle(http::Request request, http::Responder responder) {
   if (const Mount* mount = mounted(request)) return mount->handler(std::move(request), std::move(responder));
-  std::string id = request_id_of(request);
+  std::string id = http::request_id_of(request);
   Exchange exchange(std::move(request), std::move(responder), std::move(id), services_.clock, services_.metrics);
   auto admission = admit(exchange.request());
   if (!admission) return exchange.problem(admission.error());

@@ -2,18 +2,10 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cctype>
 
 #include "api/problem.h"
-#include "core/ids.h"
-#include "core/rng.h"
 
 namespace fettle::api {
-namespace {
-
-constexpr std::size_t kRequestIdBytesMax = 128;
-
-}  // namespace
 
 Exchange::Exchange(http::Request request, http::Responder responder, std::string request_id, Clock& clock,
                    metrics::Registry& metrics)
@@ -83,16 +75,6 @@ std::unique_ptr<http::ResponseStream> Exchange::stream(http::Response head) {
   auto stream = std::move(*responder).stream(std::move(head));
   if (on_close_) stream->on_close(on_close_);
   return stream;
-}
-
-std::string request_id_of(const http::Request& request) {
-  const std::string_view sent = request.headers.get("X-Request-Id");
-  const bool is_fit =
-      !sent.empty() && sent.size() <= kRequestIdBytesMax && std::ranges::all_of(sent, [](unsigned char c) {
-        return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
-      });
-  if (is_fit) return std::string(sent);
-  return to_hex(SystemRng().bytes(16));
 }
 
 }  // namespace fettle::api

@@ -71,7 +71,4 @@ class Exchange {
   std::function<void()> on_close_;
 };
 
-// The caller's own X-Request-Id when it is fit to be logged (1 to 128 of A-Z a-z 0-9 . _ -), else a new one.
-std::string request_id_of(const http::Request& request);
-
 }  // namespace fettle::api

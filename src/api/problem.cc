@@ -1,12 +1,9 @@
 #include "api/problem.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <iterator>
 
-#include "core/json.h"
 #include "core/log.h"
+#include "http/problem.h"
 
 namespace fettle::api {
 
@@ -29,19 +26,6 @@ int http_status_of(ErrorCode code) {
   return 500;
 }
 
-http::Response problem(int status, std::string_view code, std::string_view detail, std::string_view request_id) {
-  std::string body = R"({"type":"about:blank","title":)";
-  append_json_string(body, http::reason_phrase(status));
-  fmt::format_to(std::back_inserter(body), R"(,"status":{},"detail":)", status);
-  append_json_string(body, detail);
-  body += R"(,"code":)";
-  append_json_string(body, code);
-  body += R"(,"request_id":)";
-  append_json_string(body, request_id);
-  body += '}';
-  return http::Response::make(status, "application/problem+json", std::move(body));
-}
-
 http::Response problem(const Error& error, std::string_view request_id) {
   const int status = http_status_of(error.code());
   const bool is_ours = status == 500;
@@ -49,7 +33,7 @@ http::Response problem(const Error& error, std::string_view request_id) {
     log::error("request_failed",
                {{"request_id", request_id}, {"code", to_string(error.code())}, {"error", error.message()}});
   }
-  http::Response response = problem(
+  http::Response response = http::problem(
       status, to_string(error.code()),
       is_ours ? "something failed inside Fettle; its log has more under this request_id" : error.message(), request_id);
   if (error.retry_after()) {

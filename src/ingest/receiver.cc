@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/json.h"
+#include "http/problem.h"
 #include "ingest/request_hash.h"
 #include "otlp/encode.h"
 
@@ -16,7 +17,7 @@ namespace {
 constexpr std::string_view kProtobuf = "application/x-protobuf";
 constexpr std::string_view kJson = "application/json";
 constexpr std::string_view kNdjson = "application/x-ndjson";
-constexpr std::string_view kProblem = "application/problem+json";
+constexpr std::string_view kRequestId = "X-Request-Id";
 constexpr std::string_view kLogLines = "/api/v1/ingest/logs";
 // A chunked request does not say how long it will be; it is admitted as this much.
 constexpr std::size_t kChunkedBytesGuess = 1024 * 1024;
@@ -91,15 +92,13 @@ otlp::Encoding encoding_of(const http::Request& request) {
                                                                                  : otlp::Encoding::kJson;
 }
 
-http::Response failure(bool is_lines, otlp::Encoding encoding, const Error& error) {
+// `request_id` is for lines alone: OTLP has no place for one.
+http::Response failure(bool is_lines, otlp::Encoding encoding, const Error& error, std::string_view request_id) {
   const int status = status_of(error.code());
   http::Response response;
   if (is_lines) {
-    std::string body = fmt::format(R"({{"type":"about:blank","title":"{}","status":{},"code":"{}","detail":)",
-                                   http::reason_phrase(status), status, to_string(error.code()));
-    append_json_string(body, error.message());
-    body += "}";
-    response = http::Response::make(status, kProblem, std::move(body));
+    response = http::problem(status, to_string(error.code()), error.message(), request_id);
+    response.headers.set(kRequestId, std::string(request_id));
   } else {
     response = http::Response::make(
         status, encoding == otlp::Encoding::kProtobuf ? kProtobuf : kJson,
@@ -113,7 +112,8 @@ http::Response failure(bool is_lines, otlp::Encoding encoding, const Error& erro
   return response;
 }
 
-http::Response success(bool is_lines, otlp::Signal signal, otlp::Encoding encoding, const Accepted& accepted) {
+http::Response success(bool is_lines, otlp::Signal signal, otlp::Encoding encoding, const Accepted& accepted,
+                       std::string_view request_id) {
   if (!is_lines) {
     return http::Response::make(200, encoding == otlp::Encoding::kProtobuf ? kProtobuf : kJson,
                                 otlp::encode_response(signal, encoding, accepted.rejected, accepted.message));
@@ -127,7 +127,9 @@ http::Response success(bool is_lines, otlp::Signal signal, otlp::Encoding encodi
     append_json_string(body, error.detail);
     body += "}";
   }
-  return http::Response::make(200, kJson, body + "]}");
+  http::Response response = http::Response::make(200, kJson, body + "]}");
+  response.headers.set(kRequestId, std::string(request_id));
+  return response;
 }
 
 }  // namespace
@@ -137,7 +139,8 @@ http::GateDecision HttpReceiver::gate(http::Request& request) {
   const auto route = route_of(request.path);
   const bool is_lines = route && route->is_lines;
   const auto refuse = [&](const Error& error) {
-    decision.refuse = std::make_unique<http::Response>(failure(is_lines, encoding_of(request), error));
+    decision.refuse =
+        std::make_unique<http::Response>(failure(is_lines, encoding_of(request), error, http::request_id_of(request)));
     return std::move(decision);
   };
   if (!route) return refuse(Error(ErrorCode::kNotFound, "no such path: expected /v1/traces, /v1/logs or /v1/metrics"));
@@ -178,8 +181,9 @@ void HttpReceiver::handle(http::Request request, http::Responder responder) {
   const Route route = *route_of(request.path);
   const auto grant = authenticator_.authenticate(request);
   const otlp::Encoding encoding = encoding_of(request);
+  std::string request_id = route.is_lines ? http::request_id_of(request) : std::string();
   if (!grant) {
-    std::move(responder).respond(failure(route.is_lines, encoding, grant.error()));
+    std::move(responder).respond(failure(route.is_lines, encoding, grant.error(), request_id));
     return;
   }
   Submission submission;
@@ -193,12 +197,12 @@ void HttpReceiver::handle(http::Request request, http::Responder responder) {
   submission.container_id = request.query.get("container");
   submission.hash = hash_request(grant->scope.workspace.value, grant->sender, request.target, request.body);
   submission.body = std::move(request.body);
-  front_.submit(std::move(submission),
-                [route, encoding,
-                 held = std::make_unique<http::Responder>(std::move(responder))](const Result<Accepted>& outcome) {
-                  std::move(*held).respond(outcome ? success(route.is_lines, route.signal, encoding, *outcome)
-                                                   : failure(route.is_lines, encoding, outcome.error()));
-                });
+  front_.submit(std::move(submission), [route, encoding, request_id = std::move(request_id),
+                                        held = std::make_unique<http::Responder>(std::move(responder))](
+                                           const Result<Accepted>& outcome) {
+    std::move(*held).respond(outcome ? success(route.is_lines, route.signal, encoding, *outcome, request_id)
+                                     : failure(route.is_lines, encoding, outcome.error(), request_id));
+  });
 }
 
 }  // namespace fettle::ingest
