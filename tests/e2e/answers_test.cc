@@ -162,7 +162,6 @@ TEST_F(AnswersTest, LinesAreAnsweredUnderTheirRequestsId) {
   const auto refused = server_->post("/api/v1/ingest/logs", "text/xml", "<no/>");
   EXPECT_EQ(refused.status, 415);
   EXPECT_EQ(refused.headers.get("Content-Type"), "application/problem+json");
-  EXPECT_EQ(schemas_->errors_of("/api/v1/ingest/logs", "post", 415, parse(refused.body)), "");
   EXPECT_FALSE(refused.headers.get("X-Request-Id").empty());
   EXPECT_EQ(refused.headers.get("X-Request-Id"), parse(refused.body).at("request_id").as_string());
   EXPECT_FALSE(server_->post("/api/v1/ingest/logs", "application/x-ndjson", "{\"msg\":\"hello\"}\n")
