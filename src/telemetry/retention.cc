@@ -3,18 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <iterator>
 
 #include "core/log.h"
+#include "telemetry/reading.h"
 #include "telemetry/row_sql.h"
 
 namespace fettle::telemetry {
 namespace {
 
 // Names in the table `state`; the views read the first. Never rename.
-constexpr std::string_view kBoundary = "retention_boundary";
 constexpr std::string_view kBoundaryMoved = "retention_boundary_moved";
 constexpr std::string_view kRuns = "retention_runs";
 constexpr std::string_view kArrived = "retention_arrived";
@@ -40,13 +39,6 @@ constexpr std::chrono::milliseconds kPartitionTimeMax{5'000};
 
 std::string at(UnixNanos t) { return fmt::format("toDateTime64('{}', 9, 'UTC')", sql_time(std::max<UnixNanos>(t, 0))); }
 std::string between(UnixNanos from, UnixNanos to) { return fmt::format("ts >= {} AND ts < {}", at(from), at(to)); }
-
-template <class Number>
-Number number_of(std::string_view text) {
-  Number value{};
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 // Rows of segments that were not all readable when the last run began. In words that the index over ingest_id
 // understands; a writer that nobody has heard of yet is new as a whole.
@@ -105,7 +97,7 @@ Result<Retention::State> Retention::load_state() {
   for (const auto& row : *rows) {
     const std::string_view name = row[0];
     const auto value = number_of<std::int64_t>(row[1]);
-    if (name == kBoundary) state.boundary = value;
+    if (name == kBoundaryState) state.boundary = value;
     if (name == kBoundaryMoved) state.boundary_moved = value;
     if (name == kRuns) state.runs = static_cast<std::uint64_t>(value);
     if (name == kArrived) state.arrived = value;
@@ -226,7 +218,7 @@ Result<void> Retention::mark_outliers(const State& state, const std::string& whi
 Result<void> Retention::promote_until(UnixNanos target, State& state, Outcome& outcome) {
   const auto move_to = [&](UnixNanos boundary) -> Result<void> {
     const UnixNanos moved = clock_.now();
-    auto stored = store_state({{std::string(kBoundary), boundary}, {std::string(kBoundaryMoved), moved}});
+    auto stored = store_state({{std::string(kBoundaryState), boundary}, {std::string(kBoundaryMoved), moved}});
     if (!stored) return stored;
     state.boundary = outcome.boundary = boundary;
     state.boundary_moved = moved;

@@ -41,8 +41,11 @@ constexpr Ttl kIndexTtls[] = {
     {"identifiers", "day", nullptr}, {"traces", "day", nullptr}, {"kept_traces", "ts", nullptr}};
 
 // The moment before which `spans` and `logs` read what was kept and from which they read everything.
-constexpr std::string_view kBoundary =
-    "(SELECT fromUnixTimestamp64Nano(argMax(value, version), 'UTC') FROM {db}.state WHERE name = 'retention_boundary')";
+std::string boundary_sql() {
+  return fmt::format(
+      "(SELECT fromUnixTimestamp64Nano(argMax(value, version), 'UTC') FROM {{db}}.state WHERE name = '{}')",
+      kBoundaryState);
+}
 
 std::string replace_all(std::string text, std::string_view from, std::string_view to) {
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
@@ -286,8 +289,8 @@ std::vector<Migration> Schema::migrations() const {
       "scope_version, envelope, received_at, ingest_id FROM {{db}}.",
       identifier_names);
   for (const auto& [name, select] : {std::pair<std::string, std::string>{"spans", span_select}, {"logs", log_select}}) {
-    statements.push_back(view(
-        name, fmt::format("{0}{1}_kept WHERE ts < {2} UNION ALL {0}{1}_hot WHERE ts >= {2}", select, name, kBoundary)));
+    statements.push_back(view(name, fmt::format("{0}{1}_kept WHERE ts < {2} UNION ALL {0}{1}_hot WHERE ts >= {2}",
+                                                select, name, boundary_sql())));
   }
   statements.push_back(view(
       "metrics",

@@ -17,6 +17,10 @@
 
 namespace fettle::telemetry {
 
+// The row of `state` that holds the moment, in nanoseconds, before which spans and logs are read from what was kept and
+// from which they are read from everything.
+constexpr std::string_view kBoundaryState = "retention_boundary";
+
 // The type of `attrs`, in blocks and tables alike: were they to differ, the engine would convert by way of text, at
 // three times the cost and with that path's surprises.
 constexpr std::string_view kAttributesType = "JSON(max_dynamic_paths=128)";

@@ -7,6 +7,7 @@
 
 #include "telemetry/reading.h"
 #include "telemetry/row_query.h"
+#include "telemetry/schema.h"
 #include "telemetry/trace_outline.h"
 #include "telemetry/user_sql.h"
 
@@ -24,8 +25,8 @@ constexpr std::chrono::seconds kBoundaryAgeMax{60};
 
 std::vector<TimeRange> windows_of(const TimeRange& time, Order order, UnixNanos now) {
   if (order != Order::kNewestFirst || time.from) return {time};
-  // Senders' clocks may be ahead of ours by as much as is accepted.
-  const UnixNanos end = std::min(time.to.value_or(now + 3'600 * kNanosPerSecond), now + 3'600 * kNanosPerSecond);
+  // The first window has no other end than the question: senders' clocks may be ahead of ours.
+  const UnixNanos end = std::min(time.to.value_or(now), now);
   std::vector<TimeRange> windows;
   std::optional<UnixNanos> to = time.to;
   for (const UnixNanos width : kWindows) {
@@ -57,7 +58,7 @@ Result<UnixNanos> StoreReader::boundary(const ReadOptions& options) {
   statement.time_max = options.time_max;
   statement.stop = options.stop;
   auto rows = client_.query(
-      fmt::format("SELECT argMax(value, version) FROM {}.state WHERE name = 'retention_boundary'", client_.database()),
+      fmt::format("SELECT argMax(value, version) FROM {}.state WHERE name = '{}'", client_.database(), kBoundaryState),
       statement);
   if (!rows) return std::unexpected(std::move(rows).error());
   const std::scoped_lock lock(boundary_mutex_);
