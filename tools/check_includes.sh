@@ -36,6 +36,8 @@ only_in() {  # PATTERN ALLOWED-REGEX WHAT
 }
 only_in 'boost/(asio|beast)' '^src/http/' "Beast and Asio"
 only_in 'grpc' '^src/ingest/grpc/' "gRPC"
+only_in 'sqlite3' '^src/db/' "SQLite"
+only_in 'libpq' '^src/db/' "libpq"
 only_in 'curl/' '^src/http/client\.cc$' "curl"
 
 exit $bad

@@ -1,0 +1,351 @@
+#include "db/sqlite_database.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <utility>
+
+#include "core/log.h"
+
+namespace fettle::db {
+namespace {
+
+// A body's view of the connection. Opens a savepoint before the first statement that could change something, so a body
+// that only looks and refuses costs none.
+class SqliteTransaction final : public Transaction {
+ public:
+  SqliteTransaction(SqliteConnection& connection, bool writable) : connection_(connection), writable_(writable) {}
+
+  Dialect dialect() const override { return Dialect::kSqlite; }
+
+  Result<Rows> query(const Sql& sql, Params params) override {
+    const std::string_view text = sql.text(Dialect::kSqlite);
+    if (failed_) return std::unexpected(*failed_);
+    if (writable_ && !savepoint_) {
+      auto readonly = connection_.is_readonly(text);
+      if (!readonly) return note(Result<Rows>(std::unexpected(readonly.error())));
+      if (!*readonly) {
+        if (auto opened = open_savepoint(); !opened) return std::unexpected(opened.error());
+      }
+    }
+    return note(connection_.query(text, params));
+  }
+
+  Result<void> each(const Sql& sql, Params params, const std::function<Result<void>(const Row&)>& row) override {
+    if (failed_) return std::unexpected(*failed_);
+    if (auto opened = open_savepoint(); !opened) return opened;
+    return note(connection_.each(sql.text(Dialect::kSqlite), params, row));
+  }
+
+  Result<std::int64_t> execute(const Sql& sql, Params params) override {
+    if (failed_) return std::unexpected(*failed_);
+    if (auto opened = open_savepoint(); !opened) return std::unexpected(opened.error());
+    return note(connection_.execute(sql.text(Dialect::kSqlite), params));
+  }
+
+  Result<std::int64_t> execute_many(const Sql& sql, std::size_t width, std::span<const Value> rows) override {
+    if (failed_) return std::unexpected(*failed_);
+    if (rows.empty()) return 0;
+    if (auto opened = open_savepoint(); !opened) return std::unexpected(opened.error());
+    return note(connection_.execute_many(sql.text(Dialect::kSqlite), width, rows));
+  }
+
+  const std::optional<Error>& failed() const { return failed_; }
+  bool has_savepoint() const { return savepoint_; }
+
+ private:
+  Result<void> open_savepoint() {
+    if (!writable_ || savepoint_) return {};
+    auto opened = note(connection_.control("SAVEPOINT body"));
+    savepoint_ = opened.has_value();
+    return opened;
+  }
+  template <class T>
+  Result<T> note(Result<T> result) {
+    if (!result && !failed_) failed_ = result.error();
+    return result;
+  }
+
+  SqliteConnection& connection_;
+  const bool writable_;
+  bool savepoint_ = false;
+  std::optional<Error> failed_;
+};
+
+// Errors after which the neighbours in a commit cannot succeed either.
+bool fails_all(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kDataLoss:
+    case ErrorCode::kResourceExhausted: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Database>> SqliteDatabase::open(const std::filesystem::path& file, const Options& options,
+                                                       Clock& clock, metrics::Registry& registry) {
+  std::unique_ptr<SqliteDatabase> database(new SqliteDatabase(file, options, clock, registry));
+  if (auto ready = database->ensure_writer(); !ready) return std::unexpected(ready.error());
+  SqliteDatabase& self = *database;
+  database->write_thread_ = std::thread([&self] { self.write_loop(); });
+  for (unsigned i = 0; i < std::max(options.readers, 1U); ++i) {
+    database->read_threads_.emplace_back([&self] { self.read_loop(); });
+  }
+  database->checkpoint_thread_ = std::thread([&self] { self.checkpoint_loop(); });
+  return database;
+}
+
+SqliteDatabase::SqliteDatabase(std::filesystem::path file, const Options& options, Clock& clock,
+                               metrics::Registry& registry)
+    : file_(std::move(file)),
+      options_(options),
+      clock_(clock),
+      books_(registry),
+      writes_(options.write_queue_max),
+      reads_(options.read_queue_max),
+      checkpoint_at_bytes_(options.wal_bytes_target) {}
+
+SqliteDatabase::~SqliteDatabase() { close(); }
+
+void SqliteDatabase::close() {
+  std::call_once(closed_, [this] {
+    writes_.close();
+    reads_.close();
+    if (write_thread_.joinable()) write_thread_.join();
+    for (std::thread& thread : read_threads_) thread.join();
+    {
+      MutexLock lock(mutex_);
+      closing_ = true;
+    }
+    checkpoint_due_.notify_all();
+    if (checkpoint_thread_.joinable()) checkpoint_thread_.join();
+    // The last connection to go writes the log into the file.
+    writer_.reset();
+  });
+}
+
+Status SqliteDatabase::status() const {
+  Status status = books_.status();
+  status.writes_waiting = writes_.size();
+  status.reads_waiting = reads_.size();
+  MutexLock lock(mutex_);
+  status.down = down_;
+  return status;
+}
+
+void SqliteDatabase::set_down(std::string why) {
+  MutexLock lock(mutex_);
+  if (why != down_) {
+    if (why.empty()) {
+      log::info("ledger_store_works_again");
+    } else {
+      log::error("ledger_store_down", {{"error", why}});
+    }
+  }
+  down_ = std::move(why);
+}
+
+void SqliteDatabase::submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) {
+  WriteJob job{std::move(body), std::move(done), options};
+  if (const auto pushed = writes_.push(std::move(job)); pushed != JobQueue<WriteJob>::Push::kAccepted) {
+    refuse(job, pushed, "write queue", options_, books_);
+  }
+}
+
+void SqliteDatabase::submit_read(ErasedBody<Reader> body, Done<void> done, ReadOptions options) {
+  ReadJob job{std::move(body), std::move(done), options};
+  if (const auto pushed = reads_.push(std::move(job)); pushed != JobQueue<ReadJob>::Push::kAccepted) {
+    refuse(job, pushed, "read queue", options_, books_);
+  }
+}
+
+// ---- the writer ----------------------------------------------------------------------------------------------------
+
+Result<void> SqliteDatabase::ensure_writer() {
+  if (writer_ != nullptr) return {};
+  auto opened = SqliteConnection::open(file_, SqliteConnection::Mode::kWriter, options_, clock_);
+  if (!opened) return std::unexpected(opened.error());
+  writer_ = std::move(*opened);
+  sqlite3_wal_hook(
+      writer_->handle(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        static constexpr std::uint64_t kPageBytes = 4'096;
+        static_cast<SqliteDatabase*>(self)->log_bytes_ = static_cast<std::uint64_t>(pages) * kPageBytes;
+        return SQLITE_OK;
+      },
+      this);
+  return {};
+}
+
+// Commits whatever queued while the last commit ran; nobody waits for company.
+void SqliteDatabase::write_loop() {
+  std::vector<WriteJob> jobs;
+  while (writes_.take(jobs, options_.fold_max, [](const WriteJob& job) { return job.options.alone; })) {
+    run_group(jobs);
+    watch_log();
+  }
+}
+
+void SqliteDatabase::run_group(std::vector<WriteJob>& jobs) {
+  const auto begun = clock_.monotonic();
+  std::vector<Result<void>> outcomes(jobs.size());
+  std::vector<bool> settled(jobs.size(), false);
+  Error failure(ErrorCode::kInternal, "");
+  Pass pass = Pass::kAgain;
+  // Each further pass has settled at least one body, so this ends.
+  while (pass == Pass::kAgain) pass = run_once(jobs, outcomes, settled, failure);
+  if (pass == Pass::kFailed) {
+    // Also those that failed by themselves: what they saw of their neighbours did not come to be.
+    for (Result<void>& outcome : outcomes) outcome = std::unexpected(failure);
+  }
+  std::size_t committed = 0;
+  for (const Result<void>& outcome : outcomes) committed += outcome.has_value() ? 1 : 0;
+  if (pass == Pass::kCommitted) {
+    const double seconds = std::chrono::duration<double>(clock_.monotonic() - begun).count();
+    if (committed != 0) books_.committed(committed, seconds);
+    set_down("");
+  }
+  books_.failed(jobs.size() - committed);
+  for (std::size_t i = 0; i < jobs.size(); ++i) complete(jobs[i].done, std::move(outcomes[i]));
+  jobs.clear();
+}
+
+SqliteDatabase::Pass SqliteDatabase::run_once(std::vector<WriteJob>& jobs, std::vector<Result<void>>& outcomes,
+                                              std::vector<bool>& settled, Error& failure) {
+  const auto give_up = [&](Error error) {
+    failure = std::move(error);
+    if (writer_ != nullptr) {
+      if (writer_->in_transaction()) (void)writer_->control("ROLLBACK");
+      // After an I/O error neither SQLite's cache nor the kernel's can be relied upon: start from what the disk holds.
+      if (writer_->broken() || writer_->in_transaction()) writer_.reset();
+    }
+    if (failure.code() != ErrorCode::kInternal) set_down(failure.message());
+    return Pass::kFailed;
+  };
+
+  if (auto ready = ensure_writer(); !ready) return give_up(std::move(ready).error());
+  SqliteConnection& connection = *writer_;
+  connection.set_deadline(std::nullopt);
+  // Immediate: the lock is taken here, where waiting for another process harms nobody, and never in the middle.
+  if (auto begun = connection.control("BEGIN IMMEDIATE"); !begun) return give_up(std::move(begun).error());
+
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    if (settled[i]) continue;
+    SqliteTransaction tx(connection, true);
+    if (!jobs[i].options.alone) connection.set_deadline(clock_.monotonic() + options_.write_deadline);
+    Result<void> outcome = run_body(jobs[i].body, tx);
+    connection.set_deadline(std::nullopt);
+    if (tx.failed()) outcome = std::unexpected(*tx.failed());
+    if (!connection.in_transaction()) {
+      // SQLite undid the whole transaction: an interrupted statement, or a store in trouble.
+      if (outcome || fails_all(outcome.error())) {
+        return give_up(outcome ? Error(ErrorCode::kInternal, "a body ended the transaction that it was in")
+                               : std::move(outcome).error());
+      }
+      outcomes[i] = std::move(outcome);
+      settled[i] = true;
+      books_.repeated();
+      return Pass::kAgain;
+    }
+    if (tx.failed() && fails_all(*tx.failed())) return give_up(*tx.failed());
+    if (tx.has_savepoint()) {
+      if (!outcome) {
+        if (auto undone = connection.control("ROLLBACK TO body"); !undone) return give_up(std::move(undone).error());
+      }
+      if (auto released = connection.control("RELEASE body"); !released) return give_up(std::move(released).error());
+    }
+    outcomes[i] = std::move(outcome);
+  }
+  if (auto committed = connection.control("COMMIT"); !committed) {
+    Error error = std::move(committed).error();
+    if (connection.broken()) error = std::move(error).within("committing, it is unknown whether it happened");
+    return give_up(std::move(error));
+  }
+  return Pass::kCommitted;
+}
+
+// ---- the log -------------------------------------------------------------------------------------------------------
+
+// A checkpoint copies the log into the file. Beside the writer it costs nobody anything, but cannot reset a log that
+// keeps growing: past wal_bytes_max the writer stops for the little that is left, and the next commit starts it anew.
+void SqliteDatabase::watch_log() {
+  const std::uint64_t bytes = log_bytes_.load();
+  if (bytes < options_.wal_bytes_target) checkpoint_at_bytes_ = options_.wal_bytes_target;
+  if (bytes < checkpoint_at_bytes_ || writer_ == nullptr) return;
+  checkpoint_at_bytes_ = bytes + options_.wal_bytes_target / 4;
+  if (bytes >= options_.wal_bytes_max) {
+    sqlite3_wal_checkpoint_v2(writer_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    return;
+  }
+  {
+    MutexLock lock(mutex_);
+    checkpoint_wanted_ = true;
+  }
+  checkpoint_due_.notify_one();
+}
+
+void SqliteDatabase::checkpoint_loop() {
+  Options options = options_;
+  options.writer_cache_bytes = 0;
+  std::unique_ptr<SqliteConnection> connection;
+  for (;;) {
+    {
+      MutexLock lock(mutex_);
+      while (!checkpoint_wanted_ && !closing_) checkpoint_due_.wait(lock);
+      if (closing_) return;
+      checkpoint_wanted_ = false;
+    }
+    if (connection == nullptr) {
+      auto opened = SqliteConnection::open(file_, SqliteConnection::Mode::kWriter, options, clock_);
+      if (!opened) {
+        log::warning("ledger_checkpoint_failed", {{"error", opened.error().message()}});
+        continue;
+      }
+      connection = std::move(*opened);
+    }
+    const int code =
+        sqlite3_wal_checkpoint_v2(connection->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
+      log::warning("ledger_checkpoint_failed", {{"error", sqlite3_errmsg(connection->handle())}});
+      connection.reset();
+    }
+  }
+}
+
+// ---- the readers ---------------------------------------------------------------------------------------------------
+
+void SqliteDatabase::read_loop() {
+  std::unique_ptr<SqliteConnection> connection;
+  std::vector<ReadJob> jobs;
+  while (reads_.take(jobs, 1, [](const ReadJob&) { return true; })) {
+    ReadJob& job = jobs.front();
+    Result<void> outcome;
+    if (connection == nullptr) {
+      auto opened = SqliteConnection::open(file_, SqliteConnection::Mode::kReader, options_, clock_);
+      if (opened) {
+        connection = std::move(*opened);
+      } else {
+        outcome = std::unexpected(std::move(opened).error());
+      }
+    }
+    if (connection != nullptr) {
+      connection->set_deadline(clock_.monotonic() + job.options.deadline.value_or(options_.read_deadline));
+      outcome = connection->control("BEGIN");
+      if (outcome) {
+        SqliteTransaction snapshot(*connection, false);
+        outcome = run_body(job.body, snapshot);
+        if (snapshot.failed()) outcome = std::unexpected(*snapshot.failed());
+      }
+      connection->set_deadline(std::nullopt);
+      if (connection->in_transaction()) (void)connection->control("ROLLBACK");
+      if (connection->broken() || connection->in_transaction()) connection.reset();
+    }
+    books_.read(outcome.has_value());
+    complete(job.done, std::move(outcome));
+    jobs.clear();
+  }
+}
+
+}  // namespace fettle::db

@@ -1,0 +1,76 @@
+// The ledger in one SQLite file: a writer thread that folds transactions into commits, reader threads with snapshots,
+// and a checkpointer that keeps the write-ahead log short without stopping the writer.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/mutex.h"
+#include "db/database.h"
+#include "db/jobs.h"
+#include "db/sqlite_connection.h"
+
+namespace fettle::db {
+
+class SqliteDatabase final : public Database {
+ public:
+  static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file, const Options& options, Clock& clock,
+                                                metrics::Registry& registry);
+  ~SqliteDatabase() override;
+
+  Dialect dialect() const override { return Dialect::kSqlite; }
+  Status status() const override;
+  void close() override;
+
+ protected:
+  void submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) override;
+  void submit_read(ErasedBody<Reader> body, Done<void> done, ReadOptions options) override;
+
+ private:
+  // What one pass over a group came to.
+  enum class Pass { kCommitted, kAgain, kFailed };
+
+  SqliteDatabase(std::filesystem::path file, const Options& options, Clock& clock, metrics::Registry& registry);
+  void write_loop();
+  void run_group(std::vector<WriteJob>& jobs);
+  Pass run_once(std::vector<WriteJob>& jobs, std::vector<Result<void>>& outcomes, std::vector<bool>& settled,
+                Error& failure);
+  Result<void> ensure_writer();
+  void watch_log();
+  void read_loop();
+  void checkpoint_loop();
+  void set_down(std::string why);
+
+  // Constant after construction.
+  const std::filesystem::path file_;
+  const Options options_;
+  Clock& clock_;
+
+  // Self-synchronised.
+  Books books_;
+  JobQueue<WriteJob> writes_;
+  JobQueue<ReadJob> reads_;
+
+  // The writer thread's own.
+  std::unique_ptr<SqliteConnection> writer_;
+  std::uint64_t checkpoint_at_bytes_;
+
+  mutable Mutex mutex_;
+  Condition checkpoint_due_;
+  bool checkpoint_wanted_ FETTLE_GUARDED_BY(mutex_) = false;
+  bool closing_ FETTLE_GUARDED_BY(mutex_) = false;
+  std::string down_ FETTLE_GUARDED_BY(mutex_);
+
+  std::atomic<std::uint64_t> log_bytes_{0};
+
+  std::once_flag closed_;
+  std::thread checkpoint_thread_;
+  std::vector<std::thread> read_threads_;
+  std::thread write_thread_;
+};
+
+}  // namespace fettle::db
