@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "db/location.h"
+#include "db/postgres_database.h"
 #include "db/sqlite_database.h"
 
 namespace fettle::db {
@@ -24,7 +25,7 @@ Result<std::unique_ptr<Database>> open(const Secret& url, const Options& options
   auto location = locate(url);
   if (!location) return std::unexpected(location.error());
   if (location->dialect == Dialect::kSqlite) return SqliteDatabase::open(location->file, options, clock, registry);
-  return fail(ErrorCode::kUnsupported, "only SQLite is spoken here");
+  return PostgresDatabase::open(location->server, options, clock, registry);
 }
 
 }  // namespace fettle::db

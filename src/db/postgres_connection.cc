@@ -1,0 +1,378 @@
+#include "db/postgres_connection.h"
+
+#include <fmt/format.h>
+#include <libpq-fe.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "db/check_value.h"
+#include "db/postgres_value.h"
+
+namespace fettle::db {
+namespace {
+
+constexpr std::size_t kTextInErrorMax = 120;
+// How much longer than its statement_timeout the server may be silent before it counts as gone.
+constexpr std::chrono::seconds kSilenceMax{5};
+// Statements in one sync of execute_many: answers of 30 bytes each stay below what the socket holds, and an error is
+// not followed by thousands of statements in vain.
+constexpr std::size_t kManyWindow = 256;
+constexpr int kEachRows = 1'000;
+
+struct Class {
+  std::string_view prefix;
+  ErrorCode code;
+};
+// By SQLSTATE; the first that matches.
+constexpr Class kClasses[] = {
+    {"23505", ErrorCode::kConflict},          {"23", ErrorCode::kInvalidArgument},
+    {"22", ErrorCode::kInvalidArgument},      {"P0001", ErrorCode::kInvalidArgument},
+    {"40", ErrorCode::kUnavailable},          {"57014", ErrorCode::kDeadlineExceeded},
+    {"55P03", ErrorCode::kUnavailable},       {"53100", ErrorCode::kResourceExhausted},
+    {"53200", ErrorCode::kResourceExhausted}, {"54000", ErrorCode::kTooLarge},
+    {"53", ErrorCode::kUnavailable},          {"57", ErrorCode::kUnavailable},
+    {"58", ErrorCode::kUnavailable},          {"08", ErrorCode::kUnavailable},
+    {"25006", ErrorCode::kUnavailable},       {"28", ErrorCode::kUnavailable},
+    {"3D", ErrorCode::kUnavailable},          {"XX001", ErrorCode::kDataLoss},
+    {"XX002", ErrorCode::kDataLoss},
+};
+
+char kind_of(const Value& value) { return "nirtb"[value.get().index()]; }
+
+// The URL's password could show where libpq takes a part of it for something else.
+std::string without_password(const Secret& url, std::string message) {
+  while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.pop_back();
+  const std::string& text = url.reveal();
+  if (std::count(text.begin(), text.end(), '@') > 1) return "the server could not be reached";
+  if (PQconninfoOption* parts = PQconninfoParse(text.c_str(), nullptr)) {
+    for (const PQconninfoOption* part = parts; part->keyword != nullptr; ++part) {
+      const bool secret = std::string_view(part->keyword).find("password") != std::string_view::npos;
+      if (secret && part->val != nullptr && *part->val != '\0' && message.find(part->val) != std::string::npos) {
+        message = "the server could not be reached";
+      }
+    }
+    PQconninfoFree(parts);
+  }
+  return message;
+}
+
+}  // namespace
+
+void PostgresConnection::ClearResult::operator()(pg_result* result) const { PQclear(result); }
+
+Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const Secret& url, const Options& options,
+                                                                     std::chrono::milliseconds statement_timeout) {
+  std::unique_ptr<PostgresConnection> connection(new PostgresConnection(options, statement_timeout));
+  const auto connect_seconds = std::chrono::ceil<std::chrono::seconds>(options.connect_timeout).count();
+  const std::string connect_timeout = std::to_string(connect_seconds);
+  const std::string silence = std::to_string(std::chrono::milliseconds(kSilenceMax).count());
+  // What the URL says wins, because it comes last.
+  const char* const keywords[] = {"application_name",    "connect_timeout",  "tcp_user_timeout", "keepalives_idle",
+                                  "keepalives_interval", "keepalives_count", "dbname",           nullptr};
+  const char* const values[] = {"fettle", connect_timeout.c_str(), silence.c_str(), "5", "2",
+                                "3",      url.reveal().c_str(),    nullptr};
+  connection->handle_ = PQconnectdbParams(keywords, values, 1);
+  PGconn* handle = connection->handle_;
+  const auto refuse = [&](std::string message) {
+    return std::unexpected(Error(ErrorCode::kUnavailable, "PostgreSQL: " + without_password(url, std::move(message)))
+                               .with_retry_after(options.retry_after));
+  };
+  if (PQstatus(handle) != CONNECTION_OK) return refuse(PQerrorMessage(handle));
+  PQsetNoticeProcessor(handle, [](void*, const char*) {}, nullptr);
+  PQsetClientEncoding(handle, "UTF8");
+  // A commit that is answered is durable, whatever the server's default is; stricter settings stay.
+  const std::string settings = fmt::format(
+      "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 60000; "
+      "SET bytea_output = 'hex'; SET extra_float_digits = 1; SET standard_conforming_strings = on; SET TimeZone = "
+      "'UTC'; "
+      "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off')",
+      statement_timeout.count(), options.lock_wait_max.count());
+  const PgResult set(PQexec(handle, settings.c_str()));
+  if (PQresultStatus(set.get()) != PGRES_TUPLES_OK) return refuse(PQresultErrorMessage(set.get()));
+  if (PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1) return refuse(PQerrorMessage(handle));
+  return connection;
+}
+
+PostgresConnection::~PostgresConnection() { PQfinish(handle_); }
+
+bool PostgresConnection::alive() {
+  if (trouble_ == Trouble::kLost) return false;
+  pollfd watched{PQsocket(handle_), POLLIN, 0};
+  if (::poll(&watched, 1, 0) > 0 && PQconsumeInput(handle_) != 1) return false;
+  return PQstatus(handle_) == CONNECTION_OK;
+}
+
+// ---- errors --------------------------------------------------------------------------------------------------------
+
+Error PostgresConnection::lost(std::string_view what) {
+  trouble_ = Trouble::kLost;
+  std::string message = PQerrorMessage(handle_);
+  while (!message.empty() && message.back() == '\n') message.pop_back();
+  return Error(ErrorCode::kUnavailable, fmt::format("PostgreSQL went away {}: {}", what, message))
+      .with_retry_after(options_.retry_after);
+}
+
+Error PostgresConnection::server_error(const pg_result* result, std::string_view text) {
+  const char* state_text = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  if (state_text == nullptr) return lost("during a statement");
+  const std::string_view state = state_text;
+  ErrorCode code = ErrorCode::kInternal;
+  for (const Class& one : kClasses) {
+    if (state.starts_with(one.prefix)) {
+      code = one.code;
+      break;
+    }
+  }
+  trouble_ = Trouble::kPlain;
+  if (state == "40001" || state == "40P01") trouble_ = Trouble::kRepeat;
+  // A plan made before a migration, or a pooler in between that lost the statement: forget them all.
+  if (state == "26000" || (state == "0A000" && std::strstr(PQresultErrorMessage(result), "cached plan") != nullptr)) {
+    trouble_ = Trouble::kRepeat;
+    by_key_.clear();
+    prepared_.clear();
+    housekeeping_ = {"DEALLOCATE ALL"};
+  }
+  const char* severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  if (severity != nullptr && (std::strcmp(severity, "FATAL") == 0 || std::strcmp(severity, "PANIC") == 0)) {
+    trouble_ = Trouble::kLost;
+    code = ErrorCode::kUnavailable;
+  }
+  const char* constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
+  const char* primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  std::string message = fmt::format("PostgreSQL {}", state);
+  // The server quotes the value itself in messages of class 22, and never elsewhere in the primary message.
+  if (!state.starts_with("22") && primary != nullptr) message += fmt::format(": {}", primary);
+  if (constraint != nullptr && message.find(constraint) == std::string::npos)
+    message += fmt::format(" ({})", constraint);
+  if (code == ErrorCode::kDeadlineExceeded) message = "the statement took longer than its deadline";
+  if (code == ErrorCode::kInternal) message += fmt::format(" in: {}", text.substr(0, kTextInErrorMax));
+  Error error(code, std::move(message));
+  if (code == ErrorCode::kUnavailable || code == ErrorCode::kResourceExhausted) {
+    return std::move(error).with_retry_after(options_.retry_after);
+  }
+  return error;
+}
+
+// ---- sending -------------------------------------------------------------------------------------------------------
+
+void PostgresConnection::begin(std::string command) {
+  deferred_.clear();
+  // A name that the server does not know any more harms nobody.
+  for (const std::string& one : std::exchange(housekeeping_, {})) (void)control(one);
+  defer(std::move(command));
+}
+
+bool PostgresConnection::send_deferred() {
+  for (const std::string& command : deferred_) {
+    if (PQsendQueryParams(handle_, command.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 1) return false;
+    expected_ += 'd';
+  }
+  deferred_.clear();
+  return true;
+}
+
+const PostgresConnection::Prepared* PostgresConnection::find_prepared(std::string_view text,
+                                                                      std::span<const Value> values, bool& is_new) {
+  key_.clear();
+  for (const Value& value : values) key_ += kind_of(value);
+  key_ += '|';
+  key_ += text;
+  if (const auto found = by_key_.find(key_); found != by_key_.end()) {
+    prepared_.splice(prepared_.begin(), prepared_, found->second);
+    is_new = false;
+    return &prepared_.front();
+  }
+  while (prepared_.size() >= std::max<std::size_t>(options_.statements_max, 2)) {
+    housekeeping_.push_back("DEALLOCATE " + prepared_.back().name);
+    by_key_.erase(prepared_.back().key);
+    prepared_.pop_back();
+  }
+  prepared_.push_front({key_, fmt::format("s{}", ++names_)});
+  by_key_.emplace(prepared_.front().key, prepared_.begin());
+  is_new = true;
+  return &prepared_.front();
+}
+
+bool PostgresConnection::send_statement(std::string_view text, std::span<const Value> values) {
+  PostgresParams params;
+  if (!params.set(values)) return false;  // checked by the caller
+  bool is_new = false;
+  const Prepared* prepared = find_prepared(text, values, is_new);
+  const std::string name = prepared->name;
+  if (is_new) {
+    preparing_.push_back(prepared->key);
+    if (PQsendPrepare(handle_, name.c_str(), std::string(text).c_str(), params.count(), params.types()) != 1)
+      return false;
+    expected_ += 'p';
+  }
+  if (PQsendQueryPrepared(handle_, name.c_str(), params.count(), params.values(), params.lengths(), params.formats(),
+                          0) != 1) {
+    return false;
+  }
+  expected_ += 's';
+  return true;
+}
+
+// ---- receiving -----------------------------------------------------------------------------------------------------
+
+// Moves bytes both ways until everything is sent and, if wanted, an answer is there.
+Result<void> PostgresConnection::pump(bool want_answer) {
+  const int timeout_ms = statement_timeout_.count() == 0
+                             ? -1
+                             : static_cast<int>((statement_timeout_ + std::chrono::milliseconds(kSilenceMax)).count());
+  for (;;) {
+    const int unsent = PQflush(handle_);
+    if (unsent < 0) return std::unexpected(lost("while sending"));
+    if (unsent == 0 && (!want_answer || PQisBusy(handle_) == 0)) return {};
+    pollfd watched{PQsocket(handle_), static_cast<short>(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0};
+    const int ready = ::poll(&watched, 1, timeout_ms);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready == 0) {
+      trouble_ = Trouble::kLost;
+      return fail(ErrorCode::kUnavailable, "PostgreSQL does not answer");
+    }
+    if (PQconsumeInput(handle_) != 1) return std::unexpected(lost("during a statement"));
+  }
+}
+
+Result<PostgresConnection::PgResult> PostgresConnection::next_result() {
+  if (auto pumped = pump(true); !pumped) return std::unexpected(pumped.error());
+  return PgResult(PQgetResult(handle_));
+}
+
+Result<void> PostgresConnection::finish(std::string_view text, const std::function<Result<void>(pg_result*)>& take) {
+  const std::string expected = std::exchange(expected_, {});
+  std::vector<std::string> preparing = std::exchange(preparing_, {});
+  if (PQpipelineSync(handle_) != 1) return std::unexpected(lost("while sending"));
+  std::optional<Error> failure;
+  std::size_t prepares = 0;
+  const auto forget = [&](const std::string& key) {
+    if (const auto found = by_key_.find(key); found != by_key_.end()) {
+      const auto place = found->second;
+      by_key_.erase(found);
+      prepared_.erase(place);
+    }
+  };
+  for (const char what : expected) {
+    auto result = next_result();
+    if (!result) return std::unexpected(result.error());
+    if (*result == nullptr) return std::unexpected(lost("during a statement"));
+    const ExecStatusType status = PQresultStatus(result->get());
+    const bool good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+    if (!good && !failure && status != PGRES_PIPELINE_ABORTED) failure = server_error(result->get(), text);
+    if (what == 'p') {
+      if (!good) forget(preparing[prepares]);
+      ++prepares;
+    }
+    if (good && what == 's' && !failure) {
+      // A body's own limit: the transaction has failed, but the connection is in order.
+      if (auto taken = take(result->get()); !taken) {
+        failure = std::move(taken).error();
+        trouble_ = Trouble::kPlain;
+      }
+    }
+    auto end = next_result();
+    if (!end) return std::unexpected(end.error());
+  }
+  auto sync = next_result();
+  if (!sync) return std::unexpected(sync.error());
+  if (*sync == nullptr || PQresultStatus(sync->get()) != PGRES_PIPELINE_SYNC) {
+    return std::unexpected(lost("out of step"));
+  }
+  if (PQstatus(handle_) != CONNECTION_OK) trouble_ = Trouble::kLost;
+  if (failure) return std::unexpected(std::move(*failure));
+  return {};
+}
+
+// ---- statements ----------------------------------------------------------------------------------------------------
+
+Result<std::string> PostgresConnection::control(std::string_view command) {
+  trouble_ = Trouble::kNone;
+  std::string tag;
+  if (!send_deferred() ||
+      PQsendQueryParams(handle_, std::string(command).c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) != 1) {
+    return std::unexpected(lost("while sending"));
+  }
+  expected_ += 's';
+  auto done = finish(command, [&](pg_result* result) -> Result<void> {
+    tag = PQcmdStatus(result);
+    return {};
+  });
+  if (!done) return std::unexpected(done.error());
+  return tag;
+}
+
+Result<Rows> PostgresConnection::query(std::string_view text, Params params) {
+  trouble_ = Trouble::kNone;
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    if (auto good = check_value(params.values()[i], i + 1); !good) return std::unexpected(good.error());
+  }
+  if (!send_deferred() || !send_statement(text, params.values())) return std::unexpected(lost("while sending"));
+  Rows rows;
+  auto done = finish(text, [&](pg_result* result) -> Result<void> {
+    rows.set_columns(column_names(result));
+    if (auto appended = append_rows(result, rows); !appended) return appended;
+    if (rows.size() > options_.result_rows_max || rows.bytes() > options_.result_bytes_max) {
+      return fail(ErrorCode::kTooLarge, fmt::format("the answer is over {} rows or {} bytes", options_.result_rows_max,
+                                                    options_.result_bytes_max));
+    }
+    return {};
+  });
+  if (!done) return std::unexpected(done.error());
+  return rows;
+}
+
+Result<void> PostgresConnection::each(std::string_view text, Params params,
+                                      const std::function<Result<void>(const Row&)>& row) {
+  auto opened = execute(fmt::format("DECLARE each_row NO SCROLL CURSOR FOR {}", text), params);
+  if (!opened) return std::unexpected(opened.error());
+  const std::string fetch = fmt::format("FETCH {} FROM each_row", kEachRows);
+  for (;;) {
+    auto rows = query(fetch, {});
+    if (!rows) return std::unexpected(rows.error());
+    for (const Row one : *rows) {
+      if (auto taken = row(one); !taken) return taken;
+    }
+    if (rows->size() < static_cast<std::size_t>(kEachRows)) break;
+  }
+  defer("CLOSE each_row");
+  return {};
+}
+
+Result<std::int64_t> PostgresConnection::execute(std::string_view text, Params params) {
+  return execute_many(text, params.size(), params.values());
+}
+
+Result<std::int64_t> PostgresConnection::execute_many(std::string_view text, std::size_t width,
+                                                      std::span<const Value> rows) {
+  trouble_ = Trouble::kNone;
+  if (width != 0 && rows.size() % width != 0) {
+    return fail(ErrorCode::kInternal, fmt::format("{} values are not whole rows of {}", rows.size(), width));
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (auto good = check_value(rows[i], i % width + 1); !good) return std::unexpected(good.error());
+  }
+  const std::size_t count = width == 0 ? 1 : rows.size() / width;
+  std::int64_t affected = 0;
+  const auto take = [&](pg_result* result) -> Result<void> {
+    const std::string_view text_count = PQcmdTuples(result);
+    std::int64_t one = 0;
+    std::from_chars(text_count.data(), text_count.data() + text_count.size(), one);
+    affected += one;
+    return {};
+  };
+  for (std::size_t i = 0; i < count;) {
+    if (!send_deferred()) return std::unexpected(lost("while sending"));
+    for (const std::size_t end = std::min(count, i + kManyWindow); i < end; ++i) {
+      if (!send_statement(text, rows.subspan(i * width, width))) return std::unexpected(lost("while sending"));
+    }
+    if (auto done = finish(text, take); !done) return std::unexpected(done.error());
+  }
+  return affected;
+}
+
+}  // namespace fettle::db
