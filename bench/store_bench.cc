@@ -1,6 +1,7 @@
 // What the ledger's store commits: rows of 300 bytes with an indexed key, on the disk under the current folder (or
 // TMPDIR). `Single/STORE/N` keeps N transactions of one row on their way; `Batch/STORE/R` one transaction of R rows at
-// a time. STORE is 0 for SQLite and 1 for a PostgreSQL 15 of its own. FETTLE_WRITERS sets Options::writers.
+// a time. STORE is 0 for SQLite and 1 for a PostgreSQL 15 of its own. FETTLE_WRITERS and FETTLE_FOLD set
+// Options::writers and fold_max.
 #include <benchmark/benchmark.h>
 
 #include <atomic>
@@ -26,6 +27,7 @@ struct Bench {
     Options options;
     if (const char* writers = std::getenv("FETTLE_WRITERS"))
       options.writers = static_cast<unsigned>(std::atoi(writers));
+    if (const char* fold = std::getenv("FETTLE_FOLD")) options.fold_max = static_cast<std::size_t>(std::atoi(fold));
     database = store.open(options);
     auto made = database->write_and_wait([](Transaction& tx) -> Result<void> {
       if (auto table = tx.execute("CREATE TABLE jobs (workspace TEXT NOT NULL, id BIGINT NOT NULL, state BIGINT NOT "

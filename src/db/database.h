@@ -40,7 +40,7 @@ struct Options {
   std::size_t read_queue_max = 2'000;
   std::size_t fold_max = 1'000;  // transactions under one commit
   unsigned readers = 4;          // threads, each with a connection
-  unsigned writers = 2;          // threads, each with a connection; PostgreSQL only: SQLite has one
+  unsigned writers = 1;          // threads, each with a connection; PostgreSQL only: SQLite has one
   std::uint64_t result_rows_max = 100'000;
   std::uint64_t result_bytes_max = 64ULL << 20;
   std::chrono::milliseconds retry_after = std::chrono::seconds(1);  // advised when a queue is full

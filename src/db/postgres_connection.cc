@@ -29,16 +29,16 @@ struct Class {
 };
 // By SQLSTATE; the first that matches.
 constexpr Class kClasses[] = {
-    {"23505", ErrorCode::kConflict},          {"23", ErrorCode::kInvalidArgument},
-    {"22", ErrorCode::kInvalidArgument},      {"P0001", ErrorCode::kInvalidArgument},
-    {"40", ErrorCode::kUnavailable},          {"57014", ErrorCode::kDeadlineExceeded},
-    {"55P03", ErrorCode::kUnavailable},       {"53100", ErrorCode::kResourceExhausted},
-    {"53200", ErrorCode::kResourceExhausted}, {"54000", ErrorCode::kTooLarge},
-    {"53", ErrorCode::kUnavailable},          {"57", ErrorCode::kUnavailable},
-    {"58", ErrorCode::kUnavailable},          {"08", ErrorCode::kUnavailable},
-    {"25006", ErrorCode::kUnavailable},       {"28", ErrorCode::kUnavailable},
-    {"3D", ErrorCode::kUnavailable},          {"XX001", ErrorCode::kDataLoss},
-    {"XX002", ErrorCode::kDataLoss},
+    {"08P01", ErrorCode::kInternal},          {"23505", ErrorCode::kConflict},
+    {"23", ErrorCode::kInvalidArgument},      {"22", ErrorCode::kInvalidArgument},
+    {"P0001", ErrorCode::kInvalidArgument},   {"40", ErrorCode::kUnavailable},
+    {"57014", ErrorCode::kDeadlineExceeded},  {"55P03", ErrorCode::kUnavailable},
+    {"53100", ErrorCode::kResourceExhausted}, {"53200", ErrorCode::kResourceExhausted},
+    {"54000", ErrorCode::kTooLarge},          {"53", ErrorCode::kUnavailable},
+    {"57", ErrorCode::kUnavailable},          {"58", ErrorCode::kUnavailable},
+    {"08", ErrorCode::kUnavailable},          {"25006", ErrorCode::kUnavailable},
+    {"28", ErrorCode::kUnavailable},          {"3D", ErrorCode::kUnavailable},
+    {"XX001", ErrorCode::kDataLoss},          {"XX002", ErrorCode::kDataLoss},
 };
 
 char kind_of(const Value& value) { return "nirtb"[value.get().index()]; }
@@ -64,9 +64,7 @@ std::string without_password(const Secret& url, std::string message) {
 
 void PostgresConnection::ClearResult::operator()(pg_result* result) const { PQclear(result); }
 
-Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const Secret& url, const Options& options,
-                                                                     std::chrono::milliseconds statement_timeout) {
-  std::unique_ptr<PostgresConnection> connection(new PostgresConnection(options, statement_timeout));
+Result<pg_conn*> connect_postgres(const Secret& url, const Options& options) {
   const auto connect_seconds = std::chrono::ceil<std::chrono::seconds>(options.connect_timeout).count();
   const std::string connect_timeout = std::to_string(connect_seconds);
   const std::string silence = std::to_string(std::chrono::milliseconds(kSilenceMax).count());
@@ -75,25 +73,40 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const Secre
                                   "keepalives_interval", "keepalives_count", "dbname",           nullptr};
   const char* const values[] = {"fettle", connect_timeout.c_str(), silence.c_str(), "5", "2",
                                 "3",      url.reveal().c_str(),    nullptr};
-  connection->handle_ = PQconnectdbParams(keywords, values, 1);
-  PGconn* handle = connection->handle_;
+  std::unique_ptr<PGconn, void (*)(PGconn*)> handle(PQconnectdbParams(keywords, values, 1), PQfinish);
   const auto refuse = [&](std::string message) {
     return std::unexpected(Error(ErrorCode::kUnavailable, "PostgreSQL: " + without_password(url, std::move(message)))
                                .with_retry_after(options.retry_after));
   };
-  if (PQstatus(handle) != CONNECTION_OK) return refuse(PQerrorMessage(handle));
-  PQsetNoticeProcessor(handle, [](void*, const char*) {}, nullptr);
-  PQsetClientEncoding(handle, "UTF8");
+  if (PQstatus(handle.get()) != CONNECTION_OK) return refuse(PQerrorMessage(handle.get()));
+  PQsetNoticeProcessor(handle.get(), [](void*, const char*) {}, nullptr);
+  PQsetClientEncoding(handle.get(), "UTF8");
   // A commit that is answered is durable, whatever the server's default is; stricter settings stay.
-  const std::string settings = fmt::format(
-      "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 60000; "
+  static constexpr const char* kSettings =
       "SET bytea_output = 'hex'; SET extra_float_digits = 1; SET standard_conforming_strings = on; SET TimeZone = "
       "'UTC'; "
-      "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off')",
-      statement_timeout.count(), options.lock_wait_max.count());
-  const PgResult set(PQexec(handle, settings.c_str()));
-  if (PQresultStatus(set.get()) != PGRES_TUPLES_OK) return refuse(PQresultErrorMessage(set.get()));
-  if (PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1) return refuse(PQerrorMessage(handle));
+      "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+  PGresult* set = PQexec(handle.get(), kSettings);
+  const bool good = PQresultStatus(set) == PGRES_TUPLES_OK;
+  PQclear(set);
+  if (!good) return refuse(PQerrorMessage(handle.get()));
+  return handle.release();
+}
+
+Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const Secret& url, const Options& options,
+                                                                     std::chrono::milliseconds statement_timeout) {
+  auto handle = connect_postgres(url, options);
+  if (!handle) return std::unexpected(handle.error());
+  std::unique_ptr<PostgresConnection> connection(new PostgresConnection(options, statement_timeout));
+  connection->handle_ = *handle;
+  const std::string settings =
+      fmt::format("SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 60000",
+                  statement_timeout.count(), options.lock_wait_max.count());
+  const PgResult set(PQexec(*handle, settings.c_str()));
+  if (PQresultStatus(set.get()) != PGRES_COMMAND_OK || PQsetnonblocking(*handle, 1) != 0 ||
+      PQenterPipelineMode(*handle) != 1) {
+    return std::unexpected(connection->lost("while it was greeted"));
+  }
   return connection;
 }
 
@@ -307,6 +320,10 @@ Result<std::string> PostgresConnection::control(std::string_view command) {
 }
 
 Result<Rows> PostgresConnection::query(std::string_view text, Params params) {
+  return query_at_most(text, params, options_.result_rows_max);
+}
+
+Result<Rows> PostgresConnection::query_at_most(std::string_view text, Params params, std::uint64_t rows_max) {
   trouble_ = Trouble::kNone;
   for (std::size_t i = 0; i < params.size(); ++i) {
     if (auto good = check_value(params.values()[i], i + 1); !good) return std::unexpected(good.error());
@@ -316,9 +333,9 @@ Result<Rows> PostgresConnection::query(std::string_view text, Params params) {
   auto done = finish(text, [&](pg_result* result) -> Result<void> {
     rows.set_columns(column_names(result));
     if (auto appended = append_rows(result, rows); !appended) return appended;
-    if (rows.size() > options_.result_rows_max || rows.bytes() > options_.result_bytes_max) {
-      return fail(ErrorCode::kTooLarge, fmt::format("the answer is over {} rows or {} bytes", options_.result_rows_max,
-                                                    options_.result_bytes_max));
+    if (rows.size() > rows_max || rows.bytes() > options_.result_bytes_max) {
+      return fail(ErrorCode::kTooLarge,
+                  fmt::format("the answer is over {} rows or {} bytes", rows_max, options_.result_bytes_max));
     }
     return {};
   });
@@ -332,7 +349,7 @@ Result<void> PostgresConnection::each(std::string_view text, Params params,
   if (!opened) return std::unexpected(opened.error());
   const std::string fetch = fmt::format("FETCH {} FROM each_row", kEachRows);
   for (;;) {
-    auto rows = query(fetch, {});
+    auto rows = query_at_most(fetch, {}, kEachRows);
     if (!rows) return std::unexpected(rows.error());
     for (const Row one : *rows) {
       if (auto taken = row(one); !taken) return taken;

@@ -24,6 +24,10 @@ struct pg_result;
 
 namespace fettle::db {
 
+// A connection with our settings. The caller's to finish. kUnavailable when the server does not answer or lets nobody
+// in; no message holds the URL.
+Result<pg_conn*> connect_postgres(const Secret& url, const Options& options);
+
 class PostgresConnection {
  public:
   // What the last failed call leaves the caller to do.
@@ -70,6 +74,7 @@ class PostgresConnection {
   PostgresConnection(const Options& options, std::chrono::milliseconds statement_timeout)
       : options_(options), statement_timeout_(statement_timeout) {}
 
+  Result<Rows> query_at_most(std::string_view text, Params params, std::uint64_t rows_max);
   // Each queues messages for the server; the answers are collected in order by finish().
   bool send_deferred();
   bool send_statement(std::string_view text, std::span<const Value> values);

@@ -167,6 +167,7 @@ Result<void> SqliteConnection::configure(const std::filesystem::path& file, Mode
       return std::unexpected(error(code, pragma));
     }
   }
+  if (mode == Mode::kCopy) return {};
   auto mode_rows = query("PRAGMA journal_mode", {});
   if (!mode_rows) return std::unexpected(mode_rows.error());
   if (auto journal = (*mode_rows)[0].get<std::string>(0); !journal || *journal != "wal") {

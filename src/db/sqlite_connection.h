@@ -25,7 +25,8 @@ namespace fettle::db {
 
 class SqliteConnection {
  public:
-  enum class Mode { kWriter, kReader };
+  // A copy is a file that nobody writes: without a log.
+  enum class Mode { kWriter, kReader, kCopy };
 
   // A writer creates the file (0600) when there is none and puts it into WAL mode. kDataLoss for a file that is damaged
   // or not a ledger.

@@ -4,7 +4,7 @@
 //
 // Both stores keep the same five kinds of value. What one of them would bend is refused on the way in
 // (kInvalidArgument): NaN, which SQLite turns into NULL; text with a NUL byte or ill-formed UTF-8, which PostgreSQL
-// cannot hold. Infinities, -0.0, every int64 and every byte of a blob come back as they went in.
+// cannot hold. Infinities, every int64 and every byte of a blob come back as they went in; -0.0 becomes 0.0.
 #pragma once
 
 #include <concepts>
@@ -48,7 +48,8 @@ class Value {
   Value(T value) : value_(static_cast<std::int64_t>(value)) {}
   // Neither store has unsigned 64-bit integers: cast where the value is known to fit.
   Value(std::uint64_t) = delete;
-  Value(double value) : value_(value) {}
+  // SQLite would drop the sign of a zero; so both do.
+  Value(double value) : value_(value + 0.0) {}
   Value(std::string_view text) : value_(text) {}
   Value(const std::string& text) : value_(std::string_view(text)) {}
   Value(const char* text) : value_(std::string_view(text)) {}
