@@ -62,11 +62,11 @@ void Single(benchmark::State& state) {
     }
     bench.database->write(
         [&bench, key = id++](Transaction& tx) { return tx.execute(kInsert, {"acme", key, 1, bench.payload}); },
-        Database::Done<std::int64_t>([&](Result<std::int64_t> done) {
+        [&](Result<std::int64_t> done) {
           std::lock_guard lock(mutex);
           if (!done) ++failed;
           if (in_flight-- == in_flight_max) changed.notify_one();
-        }));
+        });
   }
   std::unique_lock lock(mutex);
   while (in_flight != 0) changed.wait_for(lock, std::chrono::milliseconds(1));

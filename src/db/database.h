@@ -97,13 +97,13 @@ class Database {
   // kResourceExhausted with retry_after when the queue is full, kCancelled after close(). kUnavailable means that the
   // store did not answer; its message says when it is unknown whether the commit happened.
   template <class Body, class T = internal::BodyValue<Body, Transaction>>
-  void write(Body body, Done<T> done, WriteOptions options = {}) {
+  void write(Body body, std::type_identity_t<Done<T>> done, WriteOptions options = {}) {
     auto [run, finish] = split<Transaction, T>(std::move(body), std::move(done));
     submit_write(std::move(run), std::move(finish), options);
   }
   // The same with a snapshot: Result<T>(Reader&). Sees every commit that was completed before; never delays a writer.
   template <class Body, class T = internal::BodyValue<Body, Reader>>
-  void read(Body body, Done<T> done, ReadOptions options = {}) {
+  void read(Body body, std::type_identity_t<Done<T>> done, ReadOptions options = {}) {
     auto [run, finish] = split<Reader, T>(std::move(body), std::move(done));
     submit_read(std::move(run), std::move(finish), options);
   }
@@ -112,13 +112,13 @@ class Database {
   template <class Body, class T = internal::BodyValue<Body, Transaction>>
   Result<T> write_and_wait(Body body, WriteOptions options = {}) {
     std::promise<Result<T>> promise;
-    write(std::move(body), Done<T>([&](Result<T> result) { promise.set_value(std::move(result)); }), options);
+    write(std::move(body), [&](Result<T> result) { promise.set_value(std::move(result)); }, options);
     return promise.get_future().get();
   }
   template <class Body, class T = internal::BodyValue<Body, Reader>>
   Result<T> read_and_wait(Body body, ReadOptions options = {}) {
     std::promise<Result<T>> promise;
-    read(std::move(body), Done<T>([&](Result<T> result) { promise.set_value(std::move(result)); }), options);
+    read(std::move(body), [&](Result<T> result) { promise.set_value(std::move(result)); }, options);
     return promise.get_future().get();
   }
 

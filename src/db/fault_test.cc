@@ -49,12 +49,12 @@ void pour(Database& database, std::size_t in_flight_max, const std::atomic<bool>
     ++in_flight;
     lock.unlock();
     database.write([id](Transaction& tx) { return tx.execute(kInsert, {id, "some text"}); },
-                   Database::Done<std::int64_t>([&, id](Result<std::int64_t> result) {
+                   [&, id](Result<std::int64_t> result) {
                      done(id, result);
                      std::lock_guard guard(mutex);
                      --in_flight;
                      changed.notify_one();
-                   }));
+                   });
   }
   std::unique_lock lock(mutex);
   changed.wait(lock, [&] { return in_flight == 0; });

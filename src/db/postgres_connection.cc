@@ -16,7 +16,7 @@ namespace fettle::db {
 namespace {
 
 constexpr std::size_t kTextInErrorMax = 120;
-// How much longer than its statement_timeout the server may be silent before it counts as gone.
+// Bytes that are sent and not acknowledged for so long mean that the server's machine has gone.
 constexpr std::chrono::seconds kSilenceMax{5};
 // Statements in one sync of execute_many: answers of 30 bytes each stay below what the socket holds, and an error is
 // not followed by thousands of statements in vain.
@@ -97,7 +97,7 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const Secre
                                                                      std::chrono::milliseconds statement_timeout) {
   auto handle = connect_postgres(url, options);
   if (!handle) return std::unexpected(handle.error());
-  std::unique_ptr<PostgresConnection> connection(new PostgresConnection(options, statement_timeout));
+  std::unique_ptr<PostgresConnection> connection(new PostgresConnection(options));
   connection->handle_ = *handle;
   const std::string settings =
       fmt::format("SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 60000",
@@ -234,9 +234,7 @@ bool PostgresConnection::send_statement(std::string_view text, std::span<const V
 
 // Moves bytes both ways until everything is sent and, if wanted, an answer is there.
 Result<void> PostgresConnection::pump(bool want_answer) {
-  const int timeout_ms = statement_timeout_.count() == 0
-                             ? -1
-                             : static_cast<int>((statement_timeout_ + std::chrono::milliseconds(kSilenceMax)).count());
+  const int timeout_ms = patience_ ? static_cast<int>(patience_->count()) : -1;
   for (;;) {
     const int unsent = PQflush(handle_);
     if (unsent < 0) return std::unexpected(lost("while sending"));

@@ -58,6 +58,9 @@ class PostgresConnection {
   Result<std::int64_t> execute_many(std::string_view text, std::size_t width, std::span<const Value> rows);
 
   Trouble trouble() const { return trouble_; }
+  // How long the server may be silent after a statement before it counts as gone; nothing: as long as it likes. Until
+  // the next call.
+  void set_patience(std::optional<std::chrono::milliseconds> patience) { patience_ = patience; }
   // False once the server has gone, as far as the socket tells without asking.
   bool alive();
 
@@ -71,8 +74,7 @@ class PostgresConnection {
   };
   using PgResult = std::unique_ptr<pg_result, ClearResult>;
 
-  PostgresConnection(const Options& options, std::chrono::milliseconds statement_timeout)
-      : options_(options), statement_timeout_(statement_timeout) {}
+  explicit PostgresConnection(const Options& options) : options_(options) {}
 
   Result<Rows> query_at_most(std::string_view text, Params params, std::uint64_t rows_max);
   // Each queues messages for the server; the answers are collected in order by finish().
@@ -88,9 +90,9 @@ class PostgresConnection {
   const Prepared* find_prepared(std::string_view text, std::span<const Value> values, bool& is_new);
 
   const Options& options_;
-  const std::chrono::milliseconds statement_timeout_;
   pg_conn* handle_ = nullptr;
   Trouble trouble_ = Trouble::kNone;
+  std::optional<std::chrono::milliseconds> patience_;
   std::vector<std::string> deferred_;
   std::vector<std::string> housekeeping_;
 

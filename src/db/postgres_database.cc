@@ -14,6 +14,8 @@ using Trouble = PostgresConnection::Trouble;
 
 // How often a group is begun anew because its connection broke before the commit was sent.
 constexpr unsigned kLossesMax = 2;
+// How much longer than its statement_timeout the server may be silent before it counts as gone.
+constexpr std::chrono::seconds kSilenceMax{5};
 // Past 64 savepoints that wrote, the server keeps a transaction's numbers on disk instead of in memory.
 constexpr std::size_t kPostgresFoldMax = 60;
 
@@ -230,8 +232,10 @@ PostgresDatabase::Pass PostgresDatabase::run_once(std::unique_ptr<PostgresConnec
   }
   PostgresConnection& link = *connection;
   const bool alone = group.jobs.size() == 1;
+  link.set_patience(options_.write_deadline + kSilenceMax);
   link.begin("BEGIN ISOLATION LEVEL SERIALIZABLE");
   if (group.jobs.front().options.alone) {
+    link.set_patience(std::nullopt);
     link.defer("SET LOCAL statement_timeout = 0");
     link.defer("SET LOCAL lock_timeout = 0");
     link.defer("SET LOCAL idle_in_transaction_session_timeout = 0");
@@ -303,8 +307,9 @@ void PostgresDatabase::read_loop() {
 Result<void> PostgresDatabase::read_once(PostgresConnection& connection, ReadJob& job,
                                          PostgresConnection::Trouble& trouble) {
   const auto allowed = job.options.deadline.value_or(options_.read_deadline);
+  connection.set_patience(allowed + kSilenceMax);
   connection.begin("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
-  if (allowed < options_.read_deadline) {
+  if (allowed != options_.read_deadline) {
     connection.defer(fmt::format("SET LOCAL statement_timeout = {}", std::max<std::int64_t>(allowed.count(), 1)));
   }
   PostgresTransaction snapshot(connection, false, clock_, clock_.monotonic() + allowed);

@@ -19,6 +19,8 @@ namespace {
 constexpr int kApplicationId = 0x4645544C;
 constexpr int kStepsBetweenDeadlineChecks = 4'000;
 constexpr std::size_t kTextInErrorMax = 120;
+constexpr int kOpenAttemptsMax = 50;
+constexpr int kOpenPauseMs = 20;
 
 // Once in the process and before the first connection. Without memory statistics SQLite needs no global lock to
 // allocate; savepoint journals stay in memory (a page of 4 KiB each, bounded by what one body changes).
@@ -89,17 +91,25 @@ struct ResetAtEnd {
   ~ResetAtEnd() { sqlite3_reset(statement); }
 };
 
-// SQLite would create the file with the process's umask.
+// SQLite would create the file with the process's umask. The file itself is never opened here: closing a descriptor of
+// it would drop the locks that other connections of this process hold. So it is made under another name and linked.
 Result<void> create_private(const std::filesystem::path& file) {
-  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) {
-    return fail(ErrorCode::kUnavailable, fmt::format("opening {}: {}", file.string(), std::strerror(errno)));
+  const auto refuse = [&] {
+    return fail(ErrorCode::kUnavailable, fmt::format("creating {}: {}", file.string(), std::strerror(errno)));
+  };
+  if (::access(file.c_str(), F_OK) == 0) {
+    if (::chmod(file.c_str(), 0600) != 0) return refuse();
+    return {};
   }
-  const bool ok = ::fchmod(fd, 0600) == 0;
-  const int error = errno;
+  std::string empty = file.string() + ".XXXXXX";
+  const int fd = ::mkstemp(empty.data());  // 0600
+  if (fd < 0) return refuse();
   ::close(fd);
-  if (!ok)
-    return fail(ErrorCode::kUnavailable, fmt::format("chmod 0600 of {}: {}", file.string(), std::strerror(error)));
+  const bool linked = ::link(empty.c_str(), file.c_str()) == 0 || errno == EEXIST;
+  const int error = errno;
+  ::unlink(empty.c_str());
+  errno = error;
+  if (!linked) return refuse();
   return {};
 }
 
@@ -112,10 +122,17 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::file
   if (mode == Mode::kWriter) {
     if (auto created = create_private(file); !created) return std::unexpected(created.error());
   }
-  if (auto ready = connection->configure(file, mode); !ready) {
-    return std::unexpected(std::move(ready).error().within("opening " + file.string()));
+  for (int attempt = 1;; ++attempt) {
+    auto ready = connection->configure(file, mode);
+    if (ready) return connection;
+    // Of connections that put a new file into WAL mode at once, SQLite sends all but one away without waiting.
+    const bool busy = (sqlite3_errcode(connection->handle_) & 0xff) == SQLITE_BUSY;
+    if (!busy || attempt == kOpenAttemptsMax) {
+      return std::unexpected(std::move(ready).error().within("opening " + file.string()));
+    }
+    connection.reset(new SqliteConnection(options, clock));
+    sqlite3_sleep(kOpenPauseMs);
   }
-  return connection;
 }
 
 SqliteConnection::~SqliteConnection() {

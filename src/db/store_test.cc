@@ -54,7 +54,7 @@ class Store : public StoreTest {
           waiting.wait();
           return {};
         },
-        Database::Done<void>([](Result<void>) {}));
+        [](Result<void>) {});
     entered->get_future().wait();
     return gate;
   }
@@ -84,9 +84,8 @@ TEST_P(Store, TransactionsThatQueueUpShareACommit) {
   for (int i = 0; i < 50; ++i) {
     auto promise = std::make_shared<std::promise<Result<std::int64_t>>>();
     done.push_back(promise->get_future());
-    database->write(
-        [i](Transaction& tx) { return tx.execute(kInsert, {i, i}); },
-        Database::Done<std::int64_t>([promise](Result<std::int64_t> result) { promise->set_value(result); }));
+    database->write([i](Transaction& tx) { return tx.execute(kInsert, {i, i}); },
+                    [promise](Result<std::int64_t> result) { promise->set_value(result); });
   }
   gate->set_value();
   for (auto& one : done) ASSERT_TRUE(one.get());
@@ -103,8 +102,7 @@ TEST_P(Store, AFailingBodyTakesNoNeighbourAlong) {
   const auto add = [&](std::function<Result<void>(Transaction&)> body) {
     auto promise = std::make_shared<std::promise<Result<void>>>();
     done.push_back(promise->get_future());
-    database->write(std::move(body),
-                    Database::Done<void>([promise](Result<void> result) { promise->set_value(std::move(result)); }));
+    database->write(std::move(body), [promise](Result<void> result) { promise->set_value(std::move(result)); });
   };
   const auto insert = [](Transaction& tx, int id) -> Result<void> {
     auto made = tx.execute(kInsert, {id, id});
@@ -155,11 +153,11 @@ TEST_P(Store, AFullQueueRefusesWithRetryAfter) {
   std::atomic<bool> advised{true};
   for (int i = 0; i < 5; ++i) {
     database->write([i](Transaction& tx) { return tx.execute(kInsert, {i, i}); },
-                    Database::Done<std::int64_t>([&](Result<std::int64_t> result) {
+                    [&](Result<std::int64_t> result) {
                       if (result || result.error().code() != ErrorCode::kResourceExhausted) return;
                       ++refused;
                       if (!result.error().retry_after()) advised = false;
-                    }));
+                    });
   }
   EXPECT_EQ(refused, 2);
   EXPECT_TRUE(advised);
@@ -174,7 +172,7 @@ TEST_P(Store, AfterCloseEverythingIsCancelledAndWhatWaitedHasRun) {
   std::atomic<int> done{0};
   for (int i = 0; i < 10; ++i) {
     database->write([i](Transaction& tx) { return tx.execute(kInsert, {i, i}); },
-                    Database::Done<std::int64_t>([&](Result<std::int64_t> result) { done += result ? 1 : 0; }));
+                    [&](Result<std::int64_t> result) { done += result ? 1 : 0; });
   }
   gate->set_value();
   database->close();
@@ -226,8 +224,8 @@ TEST_P(Store, AWritePastItsDeadlineFailsAloneAndItsNeighboursCommit) {
     auto promise = std::make_shared<std::promise<Result<std::int64_t>>>();
     done.push_back(promise->get_future());
     database->write([i](Transaction& tx) { return i == 1 ? tx.execute(kEndlessWrite) : tx.execute(kInsert, {i, i}); },
-                    Database::Done<std::int64_t>(
-                        [promise](Result<std::int64_t> result) { promise->set_value(std::move(result)); }));
+
+                    [promise](Result<std::int64_t> result) { promise->set_value(std::move(result)); });
   }
   gate->set_value();
   EXPECT_TRUE(done[0].get());
@@ -373,8 +371,8 @@ TEST_P(Store, TransactionsThatConflictAreRepeatedUntilAllHaveHappened) {
           while (have_read < parties) std::this_thread::yield();
           return tx.execute("UPDATE items SET n = $2 WHERE id = $1", {1, n + 1});
         },
-        Database::Done<std::int64_t>(
-            [promise](Result<std::int64_t> result) { promise->set_value(std::move(result)); }));
+
+        [promise](Result<std::int64_t> result) { promise->set_value(std::move(result)); });
   }
   for (auto& one : done) {
     auto result = one.get();
