@@ -28,6 +28,7 @@ constexpr Oid kNumeric = 1700;
 constexpr int kBinary = 1;
 
 std::string_view keep(Rows& rows, std::string_view bytes) {
+  if (bytes.empty()) return "";
   char* place = rows.allocate(bytes.size());
   std::memcpy(place, bytes.data(), bytes.size());
   return {place, bytes.size()};
@@ -66,6 +67,7 @@ Result<Value> to_value(Rows& rows, Oid type, std::string_view text) {
       if (!text.starts_with("\\x"))
         return fail(ErrorCode::kInternal, "PostgreSQL answered a blob that is not hexadecimal");
       text.remove_prefix(2);
+      if (text.empty()) return Value(BlobView{""});
       char* place = rows.allocate(text.size() / 2);
       for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
         place[i / 2] = static_cast<char>(hex_digit(text[i]) * 16 + hex_digit(text[i + 1]));

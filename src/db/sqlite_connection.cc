@@ -77,6 +77,7 @@ Value column_value(sqlite3_stmt* statement, int column) {
 // The same value with its bytes in `rows`.
 Value owned_by(Rows& rows, Value value) {
   const auto keep = [&](std::string_view bytes) {
+    if (bytes.empty()) return std::string_view("");
     char* place = rows.allocate(bytes.size());
     std::memcpy(place, bytes.data(), bytes.size());
     return std::string_view(place, bytes.size());
