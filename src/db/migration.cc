@@ -25,6 +25,9 @@ constexpr Sql kRecords = "SELECT room, version, name, checksum FROM fettle_migra
 // In PostgreSQL it comes before the first statement that takes a snapshot, so that whoever waited for it sees what was
 // done meanwhile. SQLite's writer has the file to itself.
 constexpr Sql kLock = {"", "LOCK TABLE fettle_migrations IN EXCLUSIVE MODE"};
+// While that table is made: PostgreSQL refuses one of two replicas that create it at once, IF NOT EXISTS or not. The
+// number is nobody else's.
+constexpr Sql kCreateLock = {"SELECT 1", "SELECT pg_advisory_xact_lock(4995989)"};
 
 std::string checksum_of(const Migration& migration, Dialect dialect) {
   std::string text;
@@ -71,22 +74,20 @@ Result<std::vector<const Migration*>> plan(const std::vector<AppliedMigration>& 
   return wanted;
 }
 
+Result<void> lock(Transaction& tx) {
+  if (kLock.text(tx.dialect()).empty()) return {};
+  if (auto locked = tx.execute(kLock); !locked) return std::unexpected(locked.error());
+  return {};
+}
+
 Result<void> create_record(Database& database) {
-  const auto create = [&] {
-    return database.write_and_wait(
-        [](Transaction& tx) -> Result<void> {
-          auto exists = tx.query(kRecordExists);
-          if (!exists) return std::unexpected(exists.error());
-          if (!exists->empty()) return {};
-          if (auto made = tx.execute(kCreateRecord); !made) return std::unexpected(made.error());
-          return {};
-        },
-        {.alone = true});
-  };
-  auto made = create();
-  // PostgreSQL refuses one of two replicas that create a table at once, IF NOT EXISTS or not.
-  if (!made && made.error().code() == ErrorCode::kConflict) made = create();
-  return made;
+  return database.write_and_wait(
+      [](Transaction& tx) -> Result<void> {
+        if (auto locked = tx.query(kCreateLock); !locked) return std::unexpected(locked.error());
+        if (auto made = tx.execute(kCreateRecord); !made) return std::unexpected(made.error());
+        return {};
+      },
+      {.alone = true});
 }
 
 }  // namespace
@@ -125,9 +126,7 @@ Result<void> migrate(Database& database, const std::vector<const Migrations*>& r
   for (const Migration* migration : *wanted) {
     auto done = database.write_and_wait(
         [&](Transaction& tx) -> Result<void> {
-          if (!kLock.text(dialect).empty()) {
-            if (auto locked = tx.execute(kLock); !locked) return std::unexpected(locked.error());
-          }
+          if (auto locked = lock(tx); !locked) return locked;
           auto now = applied_migrations(tx);
           if (!now) return std::unexpected(now.error());
           // Another replica may have been here meanwhile.

@@ -5,16 +5,16 @@
 #include <grp.h>
 #include <libpq-fe.h>
 #include <pwd.h>
-#include <signal.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
+#include <string_view>
+#include <vector>
 
 namespace fettle::db {
 namespace {
@@ -36,8 +36,8 @@ const passwd* unprivileged_user() {
   end_program("neither the user postgres nor nobody exists");
 }
 
-// Starts a program as that user; it dies with us.
-pid_t spawn(const std::vector<std::string>& words, const std::filesystem::path& log) {
+// Runs a program as that user, to its end.
+int run_as_user(const std::vector<std::string>& words, const std::filesystem::path& log) {
   const passwd* user = unprivileged_user();
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
@@ -46,17 +46,17 @@ pid_t spawn(const std::vector<std::string>& words, const std::filesystem::path& 
   const uid_t uid = user != nullptr ? user->pw_uid : 0;
   const gid_t gid = user != nullptr ? user->pw_gid : 0;
   const pid_t child = fork();
-  if (child != 0) {
-    ::close(log_fd);
-    return child;
+  if (child == 0) {
+    dup2(log_fd, 1);
+    dup2(log_fd, 2);
+    if (uid != 0 && (setgroups(0, nullptr) != 0 || setgid(gid) != 0 || setuid(uid) != 0)) _exit(126);
+    execv(arguments[0], arguments.data());
+    _exit(127);
   }
-  setpgid(0, 0);
-  dup2(log_fd, 1);
-  dup2(log_fd, 2);
-  if (uid != 0 && (setgroups(0, nullptr) != 0 || setgid(gid) != 0 || setuid(uid) != 0)) _exit(126);
-  prctl(PR_SET_PDEATHSIG, SIGQUIT);
-  execv(arguments[0], arguments.data());
-  _exit(127);
+  ::close(log_fd);
+  int status = -1;
+  if (child > 0) waitpid(child, &status, 0);
+  return status;
 }
 
 std::string tail_of(const std::filesystem::path& log) {
@@ -72,9 +72,7 @@ std::string tail_of(const std::filesystem::path& log) {
 }
 
 void run(const std::vector<std::string>& words, const std::filesystem::path& log) {
-  int status = 0;
-  const pid_t child = spawn(words, log);
-  if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+  if (const int status = run_as_user(words, log); status != 0) {
     end_program(fmt::format("{} failed ({}); PostgreSQL's tests need the package postgresql-15\n{}", words[0], status,
                             tail_of(log)));
   }
@@ -99,57 +97,77 @@ TestPostgres& TestPostgres::instance() {
 }
 
 TestPostgres::TestPostgres() {
-  const auto& folder = folder_.path();
+  if (take_shared()) return;
+  folder_ = own_.emplace().path();
   if (const passwd* user = unprivileged_user()) {
-    if (chown(folder.c_str(), user->pw_uid, user->pw_gid) != 0) end_program("cannot hand over the scratch folder");
+    if (chown(folder_.c_str(), user->pw_uid, user->pw_gid) != 0) end_program("cannot hand over the scratch folder");
   }
   // Initialising is not what is tested, so it may be quick; the server itself syncs.
-  run({fmt::format("{}/initdb", kServerPrograms), "-D", folder / "data", "-U", "fettle", "-A", "trust", "-E", "UTF8",
+  run({fmt::format("{}/initdb", kServerPrograms), "-D", folder_ / "data", "-U", "fettle", "-A", "trust", "-E", "UTF8",
        "--locale=C", "--no-sync", "--no-instructions", "--wal-segsize=4"},
-      folder / "initdb.log");
-  start();
+      folder_ / "control.log");
+  control("start");
 }
 
-TestPostgres::~TestPostgres() { stop(); }
-
-void TestPostgres::start() {
-  const auto& folder = folder_.path();
-  process_ = spawn({fmt::format("{}/postgres", kServerPrograms), "-D", folder / "data", "-c", "listen_addresses=", "-c",
-                    "unix_socket_directories=" + folder.string(), "-c", "shared_buffers=32MB", "-c", "fsync=on", "-c",
-                    "max_connections=60", "-c", "autovacuum=off", "-c", "min_wal_size=8MB"},
-                   folder / "server.log");
-  const std::string url = fmt::format("postgresql:///postgres?host={}&user=fettle", folder.string());
-  while (PQping(url.c_str()) != PQPING_OK) {
-    int status = 0;
-    if (waitpid(process_, &status, WNOHANG) == process_) {
-      end_program("PostgreSQL did not start\n" + tail_of(folder / "server.log"));
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+TestPostgres::~TestPostgres() {
+  if (own_) {
+    control("stop");
+    return;
   }
+  for (int i = 1; i <= schemas_; ++i) execute(fmt::format("DROP SCHEMA s{}_{} CASCADE", getpid(), i));
+  ::close(lock_fd_);
 }
 
-void TestPostgres::stop() {
-  if (process_ < 0) return;
-  kill(process_, SIGQUIT);
-  waitpid(process_, nullptr, 0);
-  process_ = -1;
+bool TestPostgres::take_shared() {
+  const char* folders = std::getenv("FETTLE_TEST_POSTGRES");
+  std::string_view left = folders != nullptr ? folders : "";
+  while (!left.empty()) {
+    const std::size_t end = std::min(left.find(':'), left.size());
+    const std::filesystem::path folder = left.substr(0, end);
+    left.remove_prefix(std::min(end + 1, left.size()));
+    const int lock = ::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock < 0) end_program("FETTLE_TEST_POSTGRES: cannot open the lock in " + folder.string());
+    if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
+      folder_ = folder;
+      lock_fd_ = lock;
+      return true;
+    }
+    ::close(lock);
+  }
+  return false;
 }
 
-void TestPostgres::crash_and_restart() {
-  stop();
-  start();
+void TestPostgres::control(const char* command) {
+  std::vector<std::string> words = {
+      fmt::format("{}/pg_ctl", kServerPrograms), command, "-D", folder_ / "data", "-w", "-s"};
+  if (command != std::string_view("start")) words.insert(words.end(), {"-m", "immediate"});
+  if (command != std::string_view("stop")) {
+    words.insert(words.end(), {"-l", folder_ / "server.log", "-o",
+                               fmt::format("-c listen_addresses= -c unix_socket_directories={} -c shared_buffers=32MB "
+                                           "-c fsync=on -c max_connections=60 -c autovacuum=off -c min_wal_size=8MB",
+                                           folder_.string())});
+  }
+  run(words, folder_ / "control.log");
+}
+
+void TestPostgres::crash_and_restart() { control("restart"); }
+
+std::string TestPostgres::base_url() const {
+  return fmt::format("postgresql:///postgres?host={}&user=fettle", folder_.string());
+}
+
+void TestPostgres::execute(const std::string& statement) {
+  PGconn* connection = PQconnectdb(base_url().c_str());
+  PGresult* done = PQexec(connection, statement.c_str());
+  if (PQresultStatus(done) != PGRES_COMMAND_OK) end_program(statement + ": " + PQerrorMessage(connection));
+  PQclear(done);
+  PQfinish(connection);
 }
 
 Secret TestPostgres::fresh_schema() {
-  const std::string base = fmt::format("postgresql:///postgres?host={}&user=fettle", folder_.path().string());
-  const std::string schema = fmt::format("s{}", ++schemas_);
-  PGconn* connection = PQconnectdb(base.c_str());
-  PGresult* made = PQexec(connection, fmt::format("CREATE SCHEMA {}", schema).c_str());
-  if (PQresultStatus(made) != PGRES_COMMAND_OK)
-    end_program(std::string("CREATE SCHEMA: ") + PQerrorMessage(connection));
-  PQclear(made);
-  PQfinish(connection);
-  return Secret(fmt::format("{}&options=-csearch_path%3D{}", base, schema));
+  const std::string schema = fmt::format("s{}_{}", getpid(), ++schemas_);
+  execute("CREATE SCHEMA " + schema);
+  return Secret(fmt::format("{}&options=-csearch_path%3D{}", base_url(), schema));
 }
 
 TestStore::TestStore(Dialect dialect)

@@ -4,15 +4,15 @@
 //   FETTLE_FOR_BOTH_STORES(RunsTest);
 //   TEST_P(RunsTest, EnqueuesOnce) { auto store = open(); db::migrate(*store, …); … }
 //
-// Each test gets a ledger of its own: a file in a scratch folder, or a schema of a PostgreSQL server that this process
-// starts when a test first asks for it (Debian's postgresql-15, Unix socket only, fsync on) and stops at its end.
-// Without that package the PostgreSQL half fails: it is never skipped.
+// Each test gets a ledger of its own: a file in a scratch folder, or a schema of a PostgreSQL server (Debian's
+// postgresql-15, Unix socket only, fsync on). Without that package the PostgreSQL half fails: it is never skipped.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/clock.h"
@@ -35,7 +35,10 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-// The server of this process. Ends the program with the reason when it cannot be started.
+// The server of this process, and nobody else's while the process lives: one of those whose folders
+// FETTLE_TEST_POSTGRES names, separated by colons, if one is free, so that not every process starts its own
+// (tools/test_postgres); else one that is started here and stopped at the end. Ends the program with the reason when
+// that fails.
 class TestPostgres {
  public:
   static TestPostgres& instance();
@@ -43,14 +46,18 @@ class TestPostgres {
   Secret fresh_schema();
   // As a machine would that loses power and comes back: immediate shutdown, recovery from the log.
   void crash_and_restart();
-  void stop();
-  void start();
 
  private:
   TestPostgres();
   ~TestPostgres();
-  ScratchFolder folder_;
-  int process_ = -1;
+  bool take_shared();
+  void control(const char* command);
+  std::string base_url() const;
+  void execute(const std::string& statement);
+
+  std::optional<ScratchFolder> own_;
+  std::filesystem::path folder_;  // of the socket, the lock and the data
+  int lock_fd_ = -1;              // of a shared server: held until the process ends
   int schemas_ = 0;
 };
 
