@@ -1,0 +1,40 @@
+// Domain events: what happened, told to telemetry, the live stream and webhooks. They commit with their change.
+//
+//   ledger::publish(tx, scope, events);     // one row in the outbox, however many events
+//
+// Delivered at least once to every consumer of the outbox (outbox.h), in commit order.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/scope.h"
+#include "ledger/identifiers.h"
+
+namespace fettle::db {
+class Transaction;
+}
+
+namespace fettle::ledger {
+
+struct Event {
+  std::string type;  // "run.dead_lettered": lower-case letters, digits, '_' and '.', at most 64 bytes
+  UnixNanos at = 0;
+  Identifiers identifiers;
+  std::string body;  // a JSON object, or empty
+};
+
+constexpr std::size_t kEventBodyBytesMax = 64 << 10;
+constexpr std::size_t kEventsMax = 10'000;        // of a call
+constexpr std::size_t kEventsBytesMax = 4 << 20;  // of a call, packed
+
+// kInvalidArgument for a malformed type or identifier, kTooLarge over a limit; nothing is written then. Bodies are
+// taken as they are: their strings come from data that was redacted when it arrived. An empty span writes nothing.
+Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Event> events);
+Result<void> publish(db::Transaction& tx, const Scope& scope, const Event& event);
+
+}  // namespace fettle::ledger
