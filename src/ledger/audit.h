@@ -81,9 +81,10 @@ constexpr std::size_t kAuditRecordsMax = 1000;            // of a call
 // Writes audit records. Thread-safe.
 class Auditor {
  public:
-  // `registry` outlives the auditor; a null `redactor` is a mistake. Counts fettle_audit_records_total and
-  // fettle_audit_redactions_total{rule}; the body of a transaction that is repeated counts again.
-  Auditor(std::shared_ptr<const redact::Redactor> redactor, metrics::Registry& registry);
+  // `clock` (which stamps rows with when they were recorded) and `registry` outlive the auditor; a null `redactor` is a
+  // mistake. Counts fettle_audit_records_total and fettle_audit_redactions_total{rule}; the body of a transaction that
+  // is repeated counts again.
+  Auditor(std::shared_ptr<const redact::Redactor> redactor, Clock& clock, metrics::Registry& registry);
   ~Auditor();
   Auditor(const Auditor&) = delete;
   Auditor& operator=(const Auditor&) = delete;
