@@ -1,0 +1,597 @@
+#include "runs/queue.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "runs/json.h"
+#include "runs/limits.h"
+#include "runs/run.h"
+#include "runs/switches.h"
+
+namespace fettle::runs {
+namespace {
+
+constexpr std::int32_t kPriorityMax = 100;
+constexpr std::chrono::nanoseconds kLeaseMin = std::chrono::seconds(1);
+constexpr std::chrono::nanoseconds kLeaseMax = std::chrono::hours(1);
+// What one call moves out of the way at most, so that a thousand blocked runs do not delay everybody's commit.
+constexpr std::size_t kMovedMax = 500;
+
+db::Value or_null(const std::string& text) { return text.empty() ? db::Value() : db::Value(text); }
+
+Result<void> check_request(const Unit& unit, const EnqueueRequest& request) {
+  const SizeLimits& limits = unit.limits();
+  for (const auto& [field, value, required] : {std::tuple{"workflow", &request.workflow, true},
+                                               {"pool", &request.pool, true},
+                                               {"client", &request.client, false},
+                                               {"platform", &request.platform, false},
+                                               {"lane", &request.lane, false},
+                                               {"agent", &request.agent, false},
+                                               {"run_id", &request.run_id, false},
+                                               {"limit_key", &request.limit_key, false},
+                                               {"correlation_id", &request.correlation_id, false},
+                                               {"trace_id", &request.trace_id, false}}) {
+    if (!required && value->empty()) continue;
+    if (auto good = check_name(field, *value, limits); !good) return good;
+  }
+  if (auto good = check_size("payload", request.payload, limits.payload_bytes_max); !good) return good;
+  if (auto good = check_size("context", request.context, limits.context_bytes_max); !good) return good;
+  if (request.priority < -kPriorityMax || request.priority > kPriorityMax) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("priority must be from -{0} to {0}", kPriorityMax));
+  }
+  if (request.max_retries && (*request.max_retries < 0 || *request.max_retries > 1'000)) {
+    return fail(ErrorCode::kInvalidArgument, "max_retries must be from 0 to 1000");
+  }
+  if (!unit.scope().clients.empty() && !unit.allows(request.client)) {
+    return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
+  }
+  if (parse_run_number(request.run_id)) {
+    return fail(ErrorCode::kInvalidArgument, "run_id has the form of the ids that are given here: choose another");
+  }
+  return {};
+}
+
+// The runs of a call by number, in one statement whatever their count.
+class RunsOfCall {
+ public:
+  template <class Call>
+  RunsOfCall(Unit& unit, std::span<const Call> calls) {
+    std::string list = "[";
+    for (const Call& call : calls) {
+      const auto number = find_run_number(unit, call.run);
+      numbers_.push_back(number);
+      if (!number) continue;
+      if (list.size() > 1) list += ',';
+      fmt::format_to(std::back_inserter(list), "{}", *number);
+    }
+    list += ']';
+    if (list.size() == 2) return;
+    const db::Rows rows =
+        unit.rows(db::Sql("SELECT " FETTLE_RUN_COLUMNS
+                          " FROM json_each($2) j CROSS JOIN runs r ON r.workspace = $1 AND r.id = j.value",
+                          "SELECT " FETTLE_RUN_COLUMNS " FROM jsonb_array_elements_text($2::jsonb) j(value)"
+                          " JOIN runs r ON r.workspace = $1 AND r.id = j.value::bigint"),
+                  {unit.workspace(), list});
+    for (const db::Row row : rows) {
+      Run run = run_from(unit, row);
+      if (unit.allows(run.client)) runs_.emplace(run.number, std::move(run));
+    }
+  }
+  // Null when there is none in scope. The same object for the same run.
+  Run* at(std::size_t call) {
+    if (!numbers_[call]) return nullptr;
+    const auto found = runs_.find(*numbers_[call]);
+    return found == runs_.end() ? nullptr : &found->second;
+  }
+
+ private:
+  std::vector<std::optional<std::int64_t>> numbers_;
+  std::unordered_map<std::int64_t, Run> runs_;
+};
+
+bool is_live(const Run& run, std::int32_t attempt) {
+  return run.state == RunState::kRunning && run.kind == RunKind::kManaged && run.attempt == attempt;
+}
+
+// Where the runs that the caller named itself are already.
+std::unordered_map<std::string, Run> known_by_name(Unit& unit, std::span<const EnqueueRequest> requests) {
+  std::unordered_map<std::string, Run> known;
+  for (const EnqueueRequest& request : requests) {
+    if (request.run_id.empty() || known.contains(request.run_id)) continue;
+    const db::Rows rows =
+        unit.rows("SELECT " FETTLE_RUN_COLUMNS " FROM runs r WHERE r.workspace = $1 AND r.external_id = $2",
+                  {unit.workspace(), request.run_id});
+    if (!rows.empty()) known.emplace(request.run_id, run_from(unit, rows[0]));
+  }
+  return known;
+}
+
+constexpr db::Sql kInsertRun(
+    "INSERT INTO runs (workspace, id, state, kind, wait, pool, workflow, priority, client, platform, lane, agent,"
+    " limit_key, external_id, max_retries, created_at, due_at)"
+    " VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)");
+constexpr std::size_t kInsertRunWidth = 16;
+constexpr db::Sql kInsertData(
+    "INSERT INTO run_data (workspace, id, payload, context, correlation_id, trace_id) VALUES ($1, $2, $3, $4, $5, $6)");
+constexpr std::size_t kInsertDataWidth = 6;
+
+}  // namespace
+
+// ---- enqueue
+// ---------------------------------------------------------------------------------------------------------
+
+Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest> requests) {
+  if (auto good = check_count("runs", requests.size(), unit.limits().list_items_max); !good) {
+    return std::unexpected(good.error());
+  }
+  for (const EnqueueRequest& request : requests) {
+    if (auto good = check_request(unit, request); !good) return std::unexpected(good.error());
+  }
+  std::unordered_map<std::string, Run> known = known_by_name(unit, requests);
+  std::vector<Enqueued> out;
+  out.reserve(requests.size());
+  std::vector<db::Value> hot, cold;
+  hot.reserve(requests.size() * kInsertRunWidth);
+  cold.reserve(requests.size() * kInsertDataWidth);
+  // Policies are few and repeat within a call.
+  std::unordered_map<std::string_view, std::int32_t> max_retries;
+  for (const EnqueueRequest& request : requests) {
+    if (!request.run_id.empty()) {
+      if (const auto found = known.find(request.run_id); found != known.end()) {
+        if (!unit.allows(found->second.client)) {
+          return fail(ErrorCode::kPermissionDenied, "a run of this name is outside of what you may see");
+        }
+        out.push_back({RunId{request.run_id}, false});
+        continue;
+      }
+      known.emplace(request.run_id, Run{.client = request.client});
+    }
+    std::int32_t retries = 0;
+    if (request.max_retries) {
+      retries = *request.max_retries;
+    } else if (const auto found = max_retries.find(request.workflow); found != max_retries.end()) {
+      retries = found->second;
+    } else {
+      retries = policy_for(unit, request.workflow, "").max_retries;
+      max_retries.emplace(request.workflow, retries);
+    }
+    const std::int64_t number = unit.next_number();
+    const bool later = request.start_at && *request.start_at > unit.now();
+    for (const db::Value& value :
+         {db::Value(unit.workspace()), db::Value(number), db::Value(later ? 1 : 0),
+          db::Value(static_cast<int>(later ? WaitKind::kScheduled : WaitKind::kNone)), db::Value(request.pool),
+          db::Value(request.workflow), db::Value(request.priority), db::Value(request.client),
+          db::Value(request.platform), db::Value(request.lane), db::Value(request.agent), db::Value(request.limit_key),
+          or_null(request.run_id), db::Value(retries), db::Value(unit.now()),
+          later ? db::Value(*request.start_at) : db::Value()}) {
+      hot.push_back(value);
+    }
+    for (const db::Value& value :
+         {db::Value(unit.workspace()), db::Value(number), db::Value(request.payload), db::Value(request.context),
+          or_null(request.correlation_id), or_null(request.trace_id)}) {
+      cold.push_back(value);
+    }
+    Run run;
+    run.number = number;
+    run.workflow = request.workflow;
+    run.client = request.client;
+    run.platform = request.platform;
+    run.lane = request.lane;
+    run.agent = request.agent;
+    if (!request.run_id.empty()) run.external_id = request.run_id;
+    Identifiers identifiers = identifiers_of(run);
+    if (!request.correlation_id.empty()) identifiers.push_back({"correlation_id", request.correlation_id});
+    if (!request.trace_id.empty()) identifiers.push_back({"trace_id", request.trace_id});
+    out.push_back({RunId{run.shown_id()}, true});
+    unit.event(later ? "run.scheduled" : "run.enqueued", std::move(identifiers));
+    if (!later) unit.wake(request.pool, request.workflow);
+  }
+  unit.execute_many(kInsertRun, kInsertRunWidth, hot);
+  unit.execute_many(kInsertData, kInsertDataWidth, cold);
+  return out;
+}
+
+// ---- lease
+// -----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Candidate {
+  std::int64_t number = 0;
+  Run run;
+  std::string payload, context;
+};
+
+// The narrow part of a run that a lease needs.
+#define FETTLE_CANDIDATE_COLUMNS                                                                                \
+  "r.id, r.workflow, r.priority, r.client, r.platform, r.lane, r.agent, r.limit_key, r.external_id, r.attempt," \
+  " r.retry_count, r.max_retries, r.steps, r.chain_started_at, r.started_at, d.payload, d.context"
+
+std::vector<Candidate> candidates(Unit& unit, const LeaseRequest& request, std::string_view workflow,
+                                  std::size_t count) {
+  constexpr db::Sql kAny(
+      "SELECT " FETTLE_CANDIDATE_COLUMNS
+      " FROM runs r INDEXED BY runs_ready CROSS JOIN run_data d ON d.workspace = r.workspace AND d.id = r.id"
+      " WHERE r.workspace = $1 AND r.pool = $2 AND r.state = 0 ORDER BY r.priority, r.id LIMIT $3",
+      "SELECT " FETTLE_CANDIDATE_COLUMNS
+      " FROM (SELECT * FROM runs WHERE workspace = $1 AND pool = $2 AND state = 0 ORDER BY priority, id LIMIT $3"
+      " FOR UPDATE SKIP LOCKED) r JOIN run_data d ON d.workspace = r.workspace AND d.id = r.id"
+      " ORDER BY r.priority, r.id");
+  constexpr db::Sql kOne(
+      "SELECT " FETTLE_CANDIDATE_COLUMNS
+      " FROM runs r INDEXED BY runs_ready_workflow CROSS JOIN run_data d ON d.workspace = r.workspace AND d.id = r.id"
+      " WHERE r.workspace = $1 AND r.pool = $2 AND r.workflow = $4 AND r.state = 0 ORDER BY r.priority, r.id LIMIT $3",
+      "SELECT " FETTLE_CANDIDATE_COLUMNS
+      " FROM (SELECT * FROM runs WHERE workspace = $1 AND pool = $2 AND workflow = $4 AND state = 0"
+      " ORDER BY priority, id LIMIT $3 FOR UPDATE SKIP LOCKED) r"
+      " JOIN run_data d ON d.workspace = r.workspace AND d.id = r.id ORDER BY r.priority, r.id");
+  const auto limit = static_cast<std::int64_t>(count);
+  const db::Rows rows = workflow.empty() ? unit.rows(kAny, {unit.workspace(), request.pool, limit})
+                                         : unit.rows(kOne, {unit.workspace(), request.pool, limit, workflow});
+  std::vector<Candidate> out;
+  out.reserve(rows.size());
+  for (const db::Row row : rows) {
+    Candidate& one = out.emplace_back();
+    Run& run = one.run;
+    if (!unit.read(row, run.number, run.workflow, run.priority, run.client, run.platform, run.lane, run.agent,
+                   run.limit_key, run.external_id, run.attempt, run.retry_count, run.max_retries, run.steps,
+                   run.chain_started_at, run.started_at, one.payload, one.context)) {
+      return {};
+    }
+    run.pool = request.pool;
+    one.number = run.number;
+  }
+  return out;
+}
+
+std::vector<Candidate> next_candidates(Unit& unit, const LeaseRequest& request, std::size_t count) {
+  if (request.workflows.size() <= 1) {
+    return candidates(unit, request, request.workflows.empty() ? std::string_view() : request.workflows[0], count);
+  }
+  std::vector<Candidate> all;
+  for (const std::string& workflow : request.workflows) {
+    std::ranges::move(candidates(unit, request, workflow, count), std::back_inserter(all));
+  }
+  std::ranges::sort(all, {}, [](const Candidate& one) { return std::pair(one.run.priority, one.number); });
+  if (all.size() > count) all.resize(count);
+  return all;
+}
+
+Result<void> check_lease(const Unit& unit, const LeaseRequest& request) {
+  if (auto good = check_name("worker", request.worker.value, unit.limits()); !good) return good;
+  if (auto good = check_name("pool", request.pool, unit.limits()); !good) return good;
+  if (auto good = check_count("workflows", request.workflows.size(), 100); !good) return good;
+  if (request.runs_max < 1 || static_cast<std::size_t>(request.runs_max) > unit.limits().list_items_max) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("runs_max must be from 1 to {}", unit.limits().list_items_max));
+  }
+  if (request.duration < kLeaseMin || request.duration > kLeaseMax) {
+    return fail(ErrorCode::kInvalidArgument, "a lease lasts from 1 s to 1 h");
+  }
+  return {};
+}
+
+constexpr db::Sql kTakeLease(
+    "UPDATE runs SET state = 3, attempt = $3, lease_until = $4, lease_ns = $5, worker = $6, leased_at = $7,"
+    " progress_at = $7, slots = $8, chain_started_at = $9, started_at = $10 WHERE workspace = $1 AND id = $2");
+constexpr std::size_t kTakeLeaseWidth = 10;
+constexpr db::Sql kHold("UPDATE runs SET state = 2, hold_key = $3 WHERE workspace = $1 AND id = $2");
+
+}  // namespace
+
+Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
+  if (auto good = check_lease(unit, request); !good) return std::unexpected(good.error());
+  const ActiveSwitches switches(unit);
+  Slots slots(unit);
+  Leased out;
+  const auto wanted = static_cast<std::size_t>(request.runs_max);
+  const UnixNanos until = unit.now() + request.duration.count();
+  std::size_t moved = 0;
+  while (out.runs.size() < wanted) {
+    std::vector<Candidate> found = next_candidates(unit, request, wanted - out.runs.size());
+    if (found.empty()) break;
+    const std::size_t asked = wanted - out.runs.size();
+    // Texts that the statements' values point to.
+    std::vector<std::string> kept;
+    kept.reserve(found.size());
+    std::vector<db::Value> taken, held;
+    taken.reserve(found.size() * kTakeLeaseWidth);
+    for (Candidate& one : found) {
+      Run& run = one.run;
+      std::optional<std::string> hold_key;
+      if (!unit.allows(run.client)) {
+        // Not this worker's to see: another one's. Leasing by scopes of some clients names its workflows or pool.
+        continue;
+      }
+      if (switches.any()) hold_key = switches.stops(run);
+      if (!hold_key) {
+        if (auto slot = slots.blocked_by(run)) hold_key = hold_key_of_slot(*slot);
+      }
+      if (hold_key) {
+        kept.push_back(std::move(*hold_key));
+        for (const db::Value& value : {db::Value(unit.workspace()), db::Value(run.number), db::Value(kept.back())}) {
+          held.push_back(value);
+        }
+        continue;
+      }
+      std::optional<std::string> took = slots.take(run);
+      db::Value slot_value;
+      if (took) slot_value = kept.emplace_back(std::move(*took));
+      ++run.attempt;
+      for (const db::Value& value :
+           {db::Value(unit.workspace()), db::Value(run.number), db::Value(run.attempt), db::Value(until),
+            db::Value(request.duration.count()), db::Value(request.worker), db::Value(unit.now()), slot_value,
+            db::Value(run.chain_started_at.value_or(unit.now())), db::Value(run.started_at.value_or(unit.now()))}) {
+        taken.push_back(value);
+      }
+      JsonObject body;
+      body.add("attempt", run.attempt).add("worker", request.worker.value);
+      unit.event("run.started", identifiers_of(run), std::move(body).text());
+      out.runs.push_back({RunId{run.shown_id()}, run.attempt, std::move(run.workflow), std::move(run.client),
+                          std::move(run.platform), std::move(run.lane), std::move(run.agent), std::move(run.limit_key),
+                          std::move(one.payload), std::move(one.context), run.retry_count, run.max_retries,
+                          run.steps > 0, until});
+    }
+    unit.execute_many(kTakeLease, kTakeLeaseWidth, taken);
+    unit.execute_many(kHold, 3, held);
+    moved += held.size() / 3;
+    if (held.empty() || found.size() < asked || unit.failure()) break;
+    if (moved >= kMovedMax) {
+      out.more = out.runs.size() < wanted;
+      break;
+    }
+  }
+  slots.flush();
+  return out;
+}
+
+// ---- extend
+// ----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::string why_gone(Unit& unit, const Run& run) {
+  if (run.state == RunState::kHeld && run.hold_key && holds(unit, *run.hold_key)) {
+    const std::string_view id = std::string_view(*run.hold_key).substr(std::string_view("switch:").size());
+    std::string reason;
+    const auto number = parse_number("sw_", id);
+    unit.first("SELECT reason FROM switches WHERE workspace = $1 AND id = $2", {unit.workspace(), number.value_or(0)},
+               reason);
+    return fmt::format("revoked by {}: {}", id, reason);
+  }
+  if (is_terminal(run.state)) return std::string(to_string(run.state));
+  return "the lease ran out or was given back";
+}
+
+}  // namespace
+
+Result<std::vector<Extended>> extend(Unit& unit, std::span<const Extension> extensions) {
+  if (auto good = check_count("runs", extensions.size(), unit.limits().list_items_max); !good) {
+    return std::unexpected(good.error());
+  }
+  for (const Extension& one : extensions) {
+    if (auto good = check_size("progress", one.progress, unit.limits().context_bytes_max); !good) {
+      return std::unexpected(good.error());
+    }
+  }
+  RunsOfCall runs(unit, extensions);
+  std::vector<Extended> out;
+  std::vector<db::Value> values, notes;
+  for (std::size_t i = 0; i < extensions.size(); ++i) {
+    const Extension& one = extensions[i];
+    Extended& answer = out.emplace_back();
+    const Run* run = runs.at(i);
+    if (run == nullptr) continue;
+    if (!is_live(*run, one.attempt)) {
+      answer.applied = Applied::kLate;
+      answer.reason = why_gone(unit, *run);
+      continue;
+    }
+    answer.applied = Applied::kApplied;
+    // Never shorter than it was: the wall clock may have been set back.
+    answer.lease_until = std::max(unit.now() + run->lease_ns, run->lease_until.value_or(0));
+    for (const db::Value& value :
+         {db::Value(unit.workspace()), db::Value(run->number), db::Value(answer.lease_until),
+          one.progressed || !one.progress.empty() ? db::Value(unit.now()) : db::Value(run->progress_at)}) {
+      values.push_back(value);
+    }
+    if (!one.progress.empty()) {
+      for (const db::Value& value : {db::Value(unit.workspace()), db::Value(run->number), db::Value(one.progress)}) {
+        notes.push_back(value);
+      }
+      unit.event("run.progress", identifiers_of(*run), one.progress);
+    }
+  }
+  unit.execute_many("UPDATE runs SET lease_until = $3, progress_at = $4 WHERE workspace = $1 AND id = $2", 4, values);
+  unit.execute_many("UPDATE run_data SET progress = $3 WHERE workspace = $1 AND id = $2", 3, notes);
+  return out;
+}
+
+// ---- complete
+// --------------------------------------------------------------------------------------------------------
+
+Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> completions) {
+  if (auto good = check_count("runs", completions.size(), unit.limits().list_items_max); !good) {
+    return std::unexpected(good.error());
+  }
+  for (const Completion& one : completions) {
+    if (auto good = check_size("result", one.result, unit.limits().result_bytes_max); !good) {
+      return std::unexpected(good.error());
+    }
+    if (one.tokens < 0 || !(one.cost_usd >= 0)) {
+      return fail(ErrorCode::kInvalidArgument, "tokens and cost_usd must not be negative");
+    }
+  }
+  RunsOfCall runs(unit, completions);
+  std::vector<Applied> out;
+  std::vector<db::Value> values, results;
+  values.reserve(completions.size() * 5);
+  for (std::size_t i = 0; i < completions.size(); ++i) {
+    const Completion& one = completions[i];
+    Run* run = runs.at(i);
+    if (run == nullptr) {
+      out.push_back(Applied::kUnknown);
+      continue;
+    }
+    if (!is_live(*run, one.attempt)) {
+      const bool again = run->state == RunState::kSucceeded && run->attempt == one.attempt;
+      out.push_back(again ? Applied::kApplied : Applied::kLate);
+      if (!again) store_late(unit, *run, one.attempt, "complete", one.result);
+      continue;
+    }
+    out.push_back(Applied::kApplied);
+    run->state = RunState::kSucceeded;
+    run->tokens += one.tokens;
+    run->cost_usd += one.cost_usd;
+    if (run->slots) release_slots(unit, *run->slots);
+    resolve_failures(unit, *run);
+    for (const db::Value& value : {db::Value(unit.workspace()), db::Value(run->number), db::Value(unit.now()),
+                                   db::Value(run->tokens), db::Value(run->cost_usd)}) {
+      values.push_back(value);
+    }
+    if (!one.result.empty()) {
+      for (const db::Value& value : {db::Value(unit.workspace()), db::Value(run->number), db::Value(one.result)}) {
+        results.push_back(value);
+      }
+    }
+    JsonObject body;
+    body.add("attempt", run->attempt).add("retry_count", run->retry_count);
+    if (run->tokens != 0) body.add("tokens", run->tokens);
+    if (run->cost_usd != 0) body.add("cost_usd", run->cost_usd);
+    body.add("duration_ms", (unit.now() - run->started_at.value_or(unit.now())) / kNanosPerMilli);
+    const std::string text = std::move(body).text();
+    const Identifiers identifiers = identifiers_of(*run);
+    unit.event("run.succeeded", identifiers, text);
+    Audit audit;
+    audit.action = "run.succeeded";
+    audit.target_type = "run";
+    audit.target_id = run->shown_id();
+    audit.identifiers = identifiers;
+    audit.after = text;
+    unit.audit(std::move(audit));
+  }
+  unit.execute_many(
+      "UPDATE runs SET state = 4, lease_until = NULL, finished_at = $3, tokens = $4, cost_usd = $5, slots = NULL,"
+      " failure_reason = NULL, open_failures = 0 WHERE workspace = $1 AND id = $2",
+      5, values);
+  unit.execute_many("UPDATE run_data SET result = $3 WHERE workspace = $1 AND id = $2", 3, results);
+  return out;
+}
+
+// ---- fail
+// ------------------------------------------------------------------------------------------------------------
+
+Failed settle_failure(Unit& unit, Run& run, const RunError& error, ErrorClass error_class) {
+  RetryPolicy policy = policy_for(unit, run.workflow, "");
+  policy.max_retries = run.max_retries;
+  const Situation situation{error_class, run.chain_retries, run.chain_started_at.value_or(unit.now()), unit.now(),
+                            error.retry_after};
+  const Decision decision = decide(policy, situation, [&] { return unit.random(); });
+  const std::string json = error_json(error, error_class);
+  unit.execute("UPDATE run_data SET error = $3 WHERE workspace = $1 AND id = $2", {unit.workspace(), run.number, json});
+  const bool stalled = error_class == ErrorClass::kWorkerLost || error_class == ErrorClass::kStalled;
+  open_failure(unit, run, stalled ? "stall" : "error", error.step, error.message);
+  Failed out;
+  out.applied = Applied::kApplied;
+  out.error_class = error_class;
+  JsonObject body;
+  body.add("attempt", run.attempt).add_json("error", json);
+  if (!decision.retry) {
+    out.reason = decision.reason;
+    unit.event("run.failed", identifiers_of(run), std::move(body).text());
+    make_terminal(unit, run, RunState::kDead, decision.reason, error.message);
+    return out;
+  }
+  out.will_retry = true;
+  out.retry_at = unit.now() + decision.delay.count();
+  ++run.retry_count;
+  ++run.chain_retries;
+  open_failure(unit, run, "retry", error.step, fmt::format("retry {} of {}", run.chain_retries, run.max_retries));
+  body.add("retry_count", run.retry_count).add("retry_at", format_rfc3339(out.retry_at));
+  unit.event("run.retry_scheduled", identifiers_of(run), std::move(body).text());
+  if (decision.delay.count() == 0) {
+    make_ready(unit, run);
+  } else {
+    make_waiting(unit, run, WaitKind::kBackoff, out.retry_at);
+  }
+  return out;
+}
+
+Result<Failed> fail_run(Unit& unit, const Failure& failure) {
+  const RunError& error = failure.error;
+  for (const auto& [field, value] : {std::pair{"name", &error.name}, {"code", &error.code}, {"step", &error.step}}) {
+    if (auto good = check_size(field, *value, unit.limits().name_bytes_max); !good)
+      return std::unexpected(good.error());
+  }
+  for (const auto& [field, value] : {std::pair{"message", &error.message}, {"stack", &error.stack}}) {
+    if (auto good = check_size(field, *value, unit.limits().message_bytes_max); !good) {
+      return std::unexpected(good.error());
+    }
+  }
+  if (failure.tokens < 0 || !(failure.cost_usd >= 0)) {
+    return fail(ErrorCode::kInvalidArgument, "tokens and cost_usd must not be negative");
+  }
+  std::optional<Run> run = load_run(unit, failure.run);
+  if (!run) return Failed{};
+  const ErrorClass error_class = classify(error);
+  if (!is_live(*run, failure.attempt)) {
+    Failed late;
+    late.applied = Applied::kLate;
+    late.error_class = error_class;
+    // The same call again, its answer lost: the attempt has ended so already.
+    std::int64_t ended = -1;
+    if (unit.first(
+            "SELECT ended FROM run_attempts WHERE workspace = $1 AND run = $2 AND attempt = $3 AND ended IS NOT NULL",
+            {unit.workspace(), run->number, failure.attempt}, ended) &&
+        ended == static_cast<int>(AttemptEnd::kFailed)) {
+      late.applied = Applied::kApplied;
+      late.will_retry = !is_terminal(run->state);
+      late.retry_at = run->due_at.value_or(0);
+      late.reason = run->failure_reason.value_or("");
+      return late;
+    }
+    store_late(unit, *run, failure.attempt, "fail", error_json(error, error_class));
+    return late;
+  }
+  run->tokens += failure.tokens;
+  run->cost_usd += failure.cost_usd;
+  end_lease(unit, *run, AttemptEnd::kFailed, to_string(error_class), error_json(error, error_class));
+  return settle_failure(unit, *run, error, error_class);
+}
+
+Result<Applied> give_back(Unit& unit, const RunId& id, std::int32_t attempt) {
+  std::optional<Run> run = load_run(unit, id);
+  if (!run) return Applied::kUnknown;
+  if (!is_live(*run, attempt)) return Applied::kLate;
+  end_lease(unit, *run, AttemptEnd::kReturned);
+  make_ready(unit, *run);
+  return Applied::kApplied;
+}
+
+Result<void> set_policy(Unit& unit, std::string_view workflow, std::string_view step, const RetryPolicy& policy) {
+  if (auto good = check(policy); !good) return good;
+  if (auto good = check_size("workflow", workflow, unit.limits().name_bytes_max); !good) return good;
+  if (auto good = check_size("step", step, unit.limits().name_bytes_max); !good) return good;
+  unit.execute(
+      "INSERT INTO retry_policies (workspace, workflow, step, max_retries, base_ns, factor, cap_ns, elapsed_max_ns,"
+      " retry_after_max_ns) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (workspace, workflow, step)"
+      " DO UPDATE SET max_retries = excluded.max_retries, base_ns = excluded.base_ns, factor = excluded.factor,"
+      " cap_ns = excluded.cap_ns, elapsed_max_ns = excluded.elapsed_max_ns,"
+      " retry_after_max_ns = excluded.retry_after_max_ns",
+      {unit.workspace(), workflow, step, policy.max_retries, policy.base.count(), policy.factor, policy.cap.count(),
+       policy.elapsed_max.count(), policy.retry_after_max.count()});
+  JsonObject after;
+  after.add("max_retries", policy.max_retries).add("base_ns", policy.base.count()).add("factor", policy.factor);
+  after.add("cap_ns", policy.cap.count()).add("elapsed_max_ns", policy.elapsed_max.count());
+  Audit audit;
+  audit.action = "retry_policy.set";
+  audit.target_type = "retry_policy";
+  audit.target_id = fmt::format("{}/{}", workflow, step);
+  audit.after = std::move(after).text();
+  unit.audit(std::move(audit));
+  return {};
+}
+
+}  // namespace fettle::runs

@@ -1,0 +1,98 @@
+#include "runs/runs.h"
+
+#include <algorithm>
+#include <map>
+
+namespace fettle::runs {
+struct Runs::Poll {
+  Scope scope;
+  Actor actor;
+  LeaseRequest request;
+  std::chrono::nanoseconds deadline;
+  Done<Leased> done;
+};
+
+Runs::Runs(db::Database& database, Clock& clock, Rng& rng, Journal& journal, Options options)
+    : database_(database),
+      clock_(clock),
+      rng_(rng),
+      journal_(journal),
+      options_(std::move(options)),
+      numbers_(clock, rng.next()),
+      seed_(rng.next()) {}
+
+Runs::~Runs() { close(); }
+
+Stamp Runs::stamp() {
+  // Odd steps visit every seed; what is drawn from one is mixed by Unit::random().
+  return {clock_.now(), seed_.fetch_add(0x9E3779B97F4A7C15ULL * 2 + 1)};
+}
+
+void Runs::lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std::chrono::nanoseconds deadline,
+                            Done<Leased> done) {
+  // Shared: between a transaction, a wait and the next transaction, one of which holds it at a time.
+  poll(std::make_shared<Poll>(Poll{std::move(scope), std::move(actor), std::move(request), deadline, std::move(done)}));
+}
+
+void Runs::poll(std::shared_ptr<Poll> poll) {
+  const Waiters::Ticket ticket = waiters_.ticket(poll->scope.workspace, poll->request.pool);
+  Scope scope = poll->scope;
+  Actor actor = poll->actor;
+  write(
+      std::move(scope), std::move(actor), [poll](Unit& unit) { return lease(unit, poll->request); },
+      Done<Leased>([this, poll, ticket](Result<Leased> leased) mutable {
+        if (!leased || !leased->runs.empty()) return poll->done(std::move(leased));
+        if (clock_.monotonic() >= poll->deadline) return poll->done(Leased{});
+        if (leased->more) return this->poll(std::move(poll));
+        Waiters::Woken woken = [this, poll](bool work) {
+          if (work) return this->poll(poll);
+          poll->done(Leased{});
+        };
+        if (!waiters_.wait(ticket, poll->request.workflows, poll->request.runs_max, poll->deadline, woken)) {
+          this->poll(std::move(poll));
+        }
+      }));
+}
+
+Result<UpkeepReport> Runs::upkeep_and_wait() {
+  waiters_.expire(clock_.monotonic());
+  const Scope everywhere;  // reads nothing but where something is due
+  auto due = read_and_wait(everywhere, [this](View& view) -> Result<std::vector<WorkspaceId>> {
+    return workspaces_due(view, options_.upkeep);
+  });
+  if (!due) return std::unexpected(std::move(due).error().within("looking for runs that are due"));
+  UpkeepReport report;
+  for (const WorkspaceId& workspace : *due) {
+    auto one = write_and_wait(Scope{workspace, {}}, Actor{},
+                              [this](Unit& unit) -> Result<UpkeepReport> { return upkeep(unit, options_.upkeep); });
+    if (!one) return std::unexpected(std::move(one).error().within("upkeep of workspace " + workspace.value));
+    report += *one;
+  }
+  // What another replica readied: nobody here was told.
+  std::map<std::string, std::vector<std::string>> pools;
+  for (auto& [workspace, pool] : waiters_.keys()) pools[workspace].push_back(pool);
+  for (const auto& [workspace, names] : pools) {
+    auto wakes = read_and_wait(Scope{WorkspaceId{workspace}, {}}, [&](View& view) -> Result<std::vector<Wake>> {
+      std::vector<Wake> out;
+      for (const std::string& pool : names) {
+        for (const db::Row row :
+             view.rows("SELECT workflow, count(*) FROM (SELECT workflow FROM runs WHERE workspace = $1"
+                       " AND pool = $2 AND state = 0 LIMIT 1000) ready GROUP BY workflow",
+                       {view.workspace(), pool})) {
+          Wake wake{pool, "", 0};
+          std::int64_t count = 0;
+          if (view.read(row, wake.workflow, count)) {
+            wake.count = static_cast<std::size_t>(count);
+            out.push_back(std::move(wake));
+          }
+        }
+      }
+      return out;
+    });
+    if (!wakes) return std::unexpected(std::move(wakes).error().within("looking for runs that are ready"));
+    waiters_.notify(WorkspaceId{workspace}, *wakes);
+  }
+  return report;
+}
+
+}  // namespace fettle::runs

@@ -1,0 +1,121 @@
+// The room's front: runs a body of work in a transaction, tells those who wait, and does what time asks for.
+//
+//   Runs runs(database, clock, rng, journal, {});
+//   runs.write(scope, actor, [=](Unit& unit) { return enqueue(unit, requests); },
+//              [](Result<std::vector<Enqueued>> made) { … });
+//   runs.lease_when_ready(scope, actor, request, clock.monotonic() + 20s, [](Result<Leased> work) { … });
+//   every 250 ms: runs.upkeep_and_wait();
+//
+// Bodies and completions run on the store's threads under its rules (db/database.h): bodies may be repeated.
+// Thread-safe. close() before the database is closed.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/rng.h"
+#include "db/database.h"
+#include "runs/queue.h"
+#include "runs/unit.h"
+#include "runs/upkeep.h"
+#include "runs/waiters.h"
+
+namespace fettle::runs {
+
+class Runs {
+ public:
+  struct Options {
+    SizeLimits limits;
+    UpkeepOptions upkeep;
+  };
+  template <class T>
+  using Done = std::move_only_function<void(Result<T>)>;
+
+  // The references outlive this.
+  Runs(db::Database& database, Clock& clock, Rng& rng, Journal& journal, Options options);
+  ~Runs();
+  Runs(const Runs&) = delete;
+  Runs& operator=(const Runs&) = delete;
+
+  // `body` is callable as Result<T>(Unit&).
+  template <class Body, class T = typename std::invoke_result_t<Body&, Unit&>::value_type>
+  void write(Scope scope, Actor actor, Body body, Done<T> done) {
+    auto wakes = std::make_shared<std::vector<Wake>>();  // between the body and its completion
+    const WorkspaceId workspace = scope.workspace;
+    database_.write(
+        [this, wakes, stamp = stamp(), scope = std::move(scope), actor = std::move(actor),
+         body = std::move(body)](db::Transaction& tx) mutable -> Result<T> {
+          Unit unit(tx, scope, actor, stamp, numbers_, options_.limits);
+          Result<T> result = body(unit);
+          if (!result) return result;
+          if (auto finished = unit.finish(journal_); !finished) return std::unexpected(finished.error());
+          *wakes = unit.take_wakes();
+          return result;
+        },
+        db::Database::Done<T>([this, wakes, workspace, done = std::move(done)](Result<T> result) mutable {
+          if (result && !wakes->empty()) waiters_.notify(workspace, *wakes);
+          done(std::move(result));
+        }));
+  }
+  template <class Body, class T = typename std::invoke_result_t<Body&, Unit&>::value_type>
+  Result<T> write_and_wait(const Scope& scope, const Actor& actor, Body body) {
+    std::promise<Result<T>> promise;
+    write(scope, actor, std::move(body), Done<T>([&](Result<T> result) { promise.set_value(std::move(result)); }));
+    return promise.get_future().get();
+  }
+  // `body` is callable as Result<T>(View&).
+  template <class Body, class T = typename std::invoke_result_t<Body&, View&>::value_type>
+  void read(Scope scope, Body body, Done<T> done) {
+    database_.read(
+        [now = clock_.now(), scope = std::move(scope),
+         body = std::move(body)](db::Reader& reader) mutable -> Result<T> {
+          View view(reader, scope, now);
+          return body(view);
+        },
+        db::Database::Done<T>(std::move(done)));
+  }
+  template <class Body, class T = typename std::invoke_result_t<Body&, View&>::value_type>
+  Result<T> read_and_wait(const Scope& scope, Body body) {
+    std::promise<Result<T>> promise;
+    read(scope, std::move(body), Done<T>([&](Result<T> result) { promise.set_value(std::move(result)); }));
+    return promise.get_future().get();
+  }
+
+  // Answers with work as soon as there is some, or with none at `deadline` (Clock::monotonic, give or take an upkeep).
+  void lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std::chrono::nanoseconds deadline,
+                        Done<Leased> done);
+
+  // One round of upkeep over all workspaces. Blocks on the store; call it on a thread of its own, every 250 ms. Several
+  // replicas may do it at once.
+  Result<UpkeepReport> upkeep_and_wait();
+
+  // Ends the long polls. Idempotent.
+  void close() { waiters_.close(); }
+  std::size_t waiting() const { return waiters_.size(); }
+
+ private:
+  struct Poll;
+  Stamp stamp();
+  void poll(std::shared_ptr<Poll> poll);
+
+  // Constant after construction.
+  db::Database& database_;
+  Clock& clock_;
+  Rng& rng_;
+  Journal& journal_;
+  const Options options_;
+  // Self-synchronised.
+  NumberSource numbers_;
+  std::atomic<std::uint64_t> seed_;
+  Waiters waiters_;
+};
+
+}  // namespace fettle::runs

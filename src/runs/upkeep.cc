@@ -1,0 +1,163 @@
+#include "runs/upkeep.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <string>
+
+#include "runs/json.h"
+#include "runs/limits.h"
+#include "runs/queue.h"
+#include "runs/run.h"
+#include "runs/switches.h"
+
+namespace fettle::runs {
+namespace {
+
+constexpr std::int64_t kWorkspacesMax = 1'000;
+constexpr int kHoldKeysMax = 1'000;
+constexpr std::string_view kLimitHold = "limit:";
+
+struct HoldKey {
+  std::string workspace, key;
+};
+
+// The next (workspace, hold key) after `after`, jumping over the runs that share one.
+std::optional<HoldKey> next_hold_key(View& view, const HoldKey& after) {
+  HoldKey next;
+  if (!view.first("SELECT workspace, hold_key FROM runs WHERE state = 2 AND (workspace, hold_key) > ($1, $2)"
+                  " ORDER BY workspace, hold_key LIMIT 1",
+                  {after.workspace, after.key}, next.workspace, next.key)) {
+    return std::nullopt;
+  }
+  return next;
+}
+
+std::int64_t wake_due(Unit& unit, std::int32_t items_max) {
+  const db::Rows rows = unit.rows(
+      "UPDATE runs SET state = 0, wait = 0, due_at = NULL WHERE workspace = $1 AND state = 1 AND id IN"
+      " (SELECT id FROM runs WHERE due_at <= $2 AND state = 1 AND workspace = $1 ORDER BY due_at LIMIT $3)"
+      " RETURNING id, external_id, workflow, client, platform, lane, agent, pool",
+      {unit.workspace(), unit.now(), items_max});
+  for (const db::Row row : rows) {
+    Run run;
+    unit.read(row, run.number, run.external_id, run.workflow, run.client, run.platform, run.lane, run.agent, run.pool);
+    unit.wake(run.pool, run.workflow);
+    unit.event("run.due", identifiers_of(run));
+  }
+  return static_cast<std::int64_t>(rows.size());
+}
+
+std::int64_t expire_leases(Unit& unit, std::int32_t items_max) {
+  const db::Rows rows = unit.rows("SELECT " FETTLE_RUN_COLUMNS
+                                  " FROM runs r WHERE r.lease_until <= $2 AND r.workspace = $1"
+                                  " ORDER BY r.lease_until LIMIT $3",
+                                  {unit.workspace(), unit.now(), items_max});
+  for (const db::Row row : rows) {
+    Run run = run_from(unit, row);
+    RunError error;
+    error.name = "LeaseExpired";
+    error.message =
+        fmt::format("worker {} was not heard of for {} s", run.worker.value_or(""), run.lease_ns / kNanosPerSecond);
+    JsonObject body;
+    body.add("attempt", run.attempt).add("worker", run.worker.value_or(""));
+    unit.event("run.lease_expired", identifiers_of(run), std::move(body).text());
+    end_lease(unit, run, AttemptEnd::kLeaseExpired, to_string(ErrorClass::kWorkerLost),
+              error_json(error, ErrorClass::kWorkerLost));
+    settle_failure(unit, run, error, ErrorClass::kWorkerLost);
+  }
+  return static_cast<std::int64_t>(rows.size());
+}
+
+// Once for each attempt: somebody looks, the worker is not disturbed.
+std::int64_t note_stalled(Unit& unit, const UpkeepOptions& options) {
+  const db::Rows rows = unit.rows("SELECT " FETTLE_RUN_COLUMNS
+                                  " FROM runs r WHERE r.lease_until IS NOT NULL AND r.workspace = $1"
+                                  " AND r.progress_at <= $2 AND r.stalled < r.attempt LIMIT $3",
+                                  {unit.workspace(), unit.now() - options.stall_after.count(), options.items_max});
+  for (const db::Row row : rows) {
+    Run run = run_from(unit, row);
+    open_failure(unit, run, "stall", "",
+                 fmt::format("no progress since {}, worker {}", format_rfc3339(run.progress_at.value_or(0)),
+                             run.worker.value_or("")));
+    unit.execute("UPDATE runs SET stalled = attempt, open_failures = $3 WHERE workspace = $1 AND id = $2",
+                 {unit.workspace(), run.number, run.open_failures});
+    JsonObject body;
+    body.add("attempt", run.attempt).add("worker", run.worker.value_or(""));
+    unit.event("run.stalled", identifiers_of(run), std::move(body).text());
+  }
+  return static_cast<std::int64_t>(rows.size());
+}
+
+// What is held under a limit that has room, a rule that is gone or a switch that is lifted. Usually each release
+// readies its successor at once (limits.h); this catches what changed in another way.
+std::int64_t ready_what_may_go_on(Unit& unit, std::int32_t items_max) {
+  Slots slots(unit);
+  std::int64_t readied = 0;
+  HoldKey at{unit.workspace().value, ""};
+  for (int i = 0; i < kHoldKeysMax; ++i) {
+    auto next = next_hold_key(unit, at);
+    if (!next || next->workspace != unit.workspace().value) break;
+    at = std::move(*next);
+    std::int64_t room = 0;
+    if (at.key.starts_with(kLimitHold)) {
+      room = slots.room_under(std::string_view(at.key).substr(kLimitHold.size())).value_or(items_max);
+    } else if (at.key.starts_with("switch:") && !holds(unit, at.key)) {
+      room = items_max;
+    }
+    if (room > 0) readied += ready_held(unit, at.key, std::min<std::int64_t>(room, items_max));
+  }
+  return readied;
+}
+
+}  // namespace
+
+UpkeepReport& UpkeepReport::operator+=(const UpkeepReport& other) {
+  woken += other.woken;
+  expired_leases += other.expired_leases;
+  readied += other.readied;
+  stalled += other.stalled;
+  scheduled += other.scheduled;
+  expired_approvals += other.expired_approvals;
+  unknown_effects += other.unknown_effects;
+  bulk_items += other.bulk_items;
+  more = more || other.more;
+  return *this;
+}
+
+std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options) {
+  std::set<std::string> names;
+  const auto add = [&](const db::Sql& sql, db::Params params) {
+    for (const db::Row row : view.rows(sql, params)) {
+      std::string name;
+      if (view.read(row, name)) names.insert(std::move(name));
+    }
+  };
+  add("SELECT DISTINCT workspace FROM runs WHERE due_at <= $1 AND state = 1 LIMIT $2", {view.now(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM runs WHERE lease_until <= $1 LIMIT $2", {view.now(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM runs WHERE lease_until IS NOT NULL AND progress_at <= $1 AND stalled < attempt"
+      " LIMIT $2",
+      {view.now() - options.stall_after.count(), kWorkspacesMax});
+  HoldKey at;
+  for (int i = 0; i < kHoldKeysMax; ++i) {
+    auto next = next_hold_key(view, at);
+    if (!next) break;
+    at = std::move(*next);
+    if (at.key.starts_with(kLimitHold) || at.key.starts_with("switch:")) names.insert(at.workspace);
+  }
+  std::vector<WorkspaceId> out;
+  for (const std::string& name : names) out.push_back(WorkspaceId{name});
+  return out;
+}
+
+UpkeepReport upkeep(Unit& unit, const UpkeepOptions& options) {
+  UpkeepReport report;
+  report.woken = wake_due(unit, options.items_max);
+  report.expired_leases = expire_leases(unit, options.items_max);
+  report.stalled = note_stalled(unit, options);
+  report.readied = ready_what_may_go_on(unit, options.items_max);
+  report.more = std::max({report.woken, report.expired_leases, report.stalled}) >= options.items_max;
+  return report;
+}
+
+}  // namespace fettle::runs
