@@ -48,6 +48,39 @@ health::Check store_check(telemetry::Reader& reader, const Store& store) {
           }};
 }
 
+health::Check ledger_check(const Ledger& ledger) {
+  return {.name = "ledger", .is_critical = true, .run = [&ledger](const std::stop_token&) {
+            CheckResult result;
+            const Ledger::Status status = ledger.status();
+            result.fields.emplace_back("leader", status.is_leader ? "true" : "false");
+            if (!status.down.empty()) {
+              result.status = CheckStatus::kDown;
+              result.message = "the ledger's store does not work: " + status.down;
+            } else if (!status.upkeep_error.empty()) {
+              result.status = CheckStatus::kDegraded;
+              result.message = "the ledger's upkeep fails: " + status.upkeep_error;
+            }
+            return result;
+          }};
+}
+
+health::Check audit_check(const Ledger& ledger) {
+  return {.name = "audit", .is_critical = false, .run = [&ledger](const std::stop_token&) {
+            CheckResult result;
+            const ledger::SequencerStatus audit = ledger.status().audit;
+            result.fields = {{"chained", std::to_string(audit.chained_total)},
+                             {"oldest_unchained_ms", in_ms(audit.oldest_unchained_age)}};
+            if (audit.is_late) {
+              result.status = CheckStatus::kDegraded;
+              result.message = "audit records wait to be chained" + (audit.error.empty() ? "" : ": " + audit.error);
+            } else if (!audit.witness_error.empty()) {
+              result.status = CheckStatus::kDegraded;
+              result.message = "the audit's witness was not reached: " + audit.witness_error;
+            }
+            return result;
+          }};
+}
+
 health::Check spool_check(const ingest::Spool& spool) {
   return {.name = "spool", .is_critical = true, .run = [&spool](const std::stop_token&) {
             CheckResult result;

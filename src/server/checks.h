@@ -6,6 +6,7 @@
 #include "health/health.h"
 #include "ingest/spool.h"
 #include "ingest/writer.h"
+#include "server/ledger.h"
 #include "server/parts_watch.h"
 #include "server/store.h"
 #include "telemetry/reader.h"
@@ -22,5 +23,9 @@ health::Check writer_check(const ingest::Spool& spool, const ingest::Writer& wri
 health::Check parts_check(const PartsWatch& watch);
 // "disk": free space where the data folder is.
 health::Check disk_check(std::filesystem::path folder);
+// "ledger": its store answers and its upkeep goes on. Critical: without it nothing can be run or decided.
+health::Check ledger_check(const Ledger& ledger);
+// "audit": records find their place in the chain within a second, and checkpoints their witness.
+health::Check audit_check(const Ledger& ledger);
 
 }  // namespace fettle::server

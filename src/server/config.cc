@@ -66,6 +66,14 @@ Result<void> assign_url(std::string& target, std::string_view text) {
   return {};
 }
 
+Result<void> assign_ledger_url(std::string& target, std::string_view text) {
+  if (!text.empty() && !text.starts_with("postgres://") && !text.starts_with("postgresql://")) {
+    return fail(ErrorCode::kInvalidArgument, "expected postgresql://user@host:port/database");
+  }
+  target = text;
+  return {};
+}
+
 Result<void> assign_path(std::filesystem::path& target, std::string_view text) {
   target = std::string(text);
   return {};
@@ -98,6 +106,12 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign_path(c.telemetry.password_file, v); }},
     {"telemetry.database", "database to keep the tables in", false,
      [](Config& c, std::string_view v) -> Result<void> { return c.telemetry.database = v, Result<void>{}; }},
+    {"ledger.url", "a PostgreSQL database for the ledger, instead of a file in the data folder", false,
+     [](Config& c, std::string_view v) { return assign_ledger_url(c.ledger.url, v); }},
+    {"ledger.password_file", "file that holds the password of that URL's user", false,
+     [](Config& c, std::string_view v) { return assign_path(c.ledger.password_file, v); }},
+    {"ledger.witness_file", "file that gets the audit's signed checkpoints as well, best on another machine's disk",
+     false, [](Config& c, std::string_view v) { return assign_path(c.ledger.witness_file, v); }},
     {"engine.binary", "the engine's program, if it is not beside fettle", false,
      [](Config& c, std::string_view v) { return assign_path(c.engine.binary, v); }},
     {"engine.tcp", "loopback address at which your own ClickHouse tools read", false,

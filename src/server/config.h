@@ -46,6 +46,14 @@ struct Config {
     bool operator==(const Telemetry&) const = default;
   } telemetry;
 
+  struct Ledger {
+    std::string url;                      // empty: an SQLite file in the data folder
+    std::filesystem::path password_file;  // for the user of that URL
+    std::filesystem::path witness_file;   // where the audit's checkpoints are written as well; empty: nowhere
+
+    bool operator==(const Ledger&) const = default;
+  } ledger;
+
   struct Engine {
     std::filesystem::path binary;  // empty: beside this program
     std::string tcp;               // empty: the engine is reached through its Unix socket alone

@@ -30,6 +30,7 @@
 #include "server/data_dir.h"
 #include "server/gated_reader.h"
 #include "server/ingest_report.h"
+#include "server/ledger.h"
 #include "server/packs.h"
 #include "server/parts_watch.h"
 #include "server/retention_job.h"
@@ -87,6 +88,7 @@ struct Server::Parts {
 
   Result<void> load();
   Result<void> open_folder();
+  Result<void> open_ledger();
   Result<void> start_ingest();
   Result<void> start_listeners();
   Result<void> open_store();
@@ -111,6 +113,7 @@ struct Server::Parts {
   std::unique_ptr<Store> store;
   std::unique_ptr<telemetry::StoreReader> store_reader;
   std::unique_ptr<GatedReader> reader;
+  std::unique_ptr<Ledger> ledger;
 
   // The way in, from its end to its beginning.
   ingest::PosixDisk disk;
@@ -165,6 +168,13 @@ Result<void> Server::Parts::open_folder() {
   return {};
 }
 
+Result<void> Server::Parts::open_ledger() {
+  auto opened = Ledger::open(config.ledger, data_dir->path(), redactor, clock, rng, metrics);
+  if (!opened) return std::unexpected(std::move(opened).error());
+  ledger = std::move(*opened);
+  return {};
+}
+
 Result<void> Server::Parts::start_ingest() {
   if (auto done = prepared.get(); !done) return std::unexpected(std::move(done).error());
   ingest::Spool::Options options;
@@ -216,6 +226,8 @@ Result<void> Server::Parts::start_listeners() {
       },
       clock, metrics);
   health.add(parts_check(*parts_watch));
+  health.add(ledger_check(*ledger));
+  health.add(audit_check(*ledger));
   health.add(disk_check(data_dir->path()));
   api = std::make_unique<api::Api>(api::Services{.authenticator = *authenticator,
                                                  .reader = *reader,
@@ -284,6 +296,7 @@ void Server::Parts::stop() {
   if (grpc_receiver != nullptr) grpc = std::jthread([&] { grpc_receiver->stop(left(kDrainRequests)); });
   if (http_server != nullptr) http_server->stop(left(kDrainRequests));
   if (grpc.joinable()) grpc.join();
+  if (ledger != nullptr) ledger->stop();
   if (retention != nullptr) retention->stop();
   if (parts_watch != nullptr) parts_watch->stop();
   if (front != nullptr) front->stop();
@@ -299,8 +312,8 @@ Server::~Server() { stop(); }
 
 Result<std::unique_ptr<Server>> Server::start(const Config& config, Clock& clock, const std::stop_token& stop) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Parts>(config, clock)));
-  for (auto step :
-       {&Parts::load, &Parts::open_folder, &Parts::start_ingest, &Parts::start_listeners, &Parts::open_store}) {
+  for (auto step : {&Parts::load, &Parts::open_folder, &Parts::open_ledger, &Parts::start_ingest,
+                    &Parts::start_listeners, &Parts::open_store}) {
     if (stop.stop_requested()) return fail(ErrorCode::kCancelled, "stopped while it started");
     if (auto done = (*server->parts_.*step)(); !done) return std::unexpected(std::move(done).error());
   }

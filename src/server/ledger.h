@@ -1,0 +1,70 @@
+// The ledger as the server has it: its store, opened and brought up to date; the server's secret; the rooms that live
+// in it; and the threads that keep them: who leads, what time does to runs, the audit's sequencer, the outbox's end.
+//
+//   auto ledger = Ledger::open(config.ledger, data_dir.path(), redactor, clock, rng, metrics);
+//   (*ledger)->runs().write(…);
+//   (*ledger)->stop();       // after the API; before the store of anything that reads the outbox
+//
+// Thread-safe once open.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/metrics.h"
+#include "core/rng.h"
+#include "ledger/sequencer.h"
+#include "redact/redactor.h"
+#include "server/config.h"
+
+namespace fettle::db {
+class Database;
+}
+namespace fettle::ledger {
+class Auditor;
+class Outbox;
+}  // namespace fettle::ledger
+namespace fettle::runs {
+class Runs;
+}
+
+namespace fettle::server {
+
+class Ledger {
+ public:
+  // Blocks until the schema is current. kInvalidArgument for a configuration that cannot work, kUnsupported for a
+  // ledger of a newer Fettle, kDataLoss for a damaged file, kUnavailable for a server that does not answer. Messages
+  // hold no password.
+  static Result<std::unique_ptr<Ledger>> open(const Config::Ledger& config, const std::filesystem::path& data_dir,
+                                              std::shared_ptr<const redact::Redactor> redactor, Clock& clock, Rng& rng,
+                                              metrics::Registry& metrics);
+  ~Ledger();
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+
+  db::Database& database();
+  ledger::Auditor& auditor();
+  ledger::Outbox& outbox();
+  runs::Runs& runs();
+
+  struct Status {
+    std::string down;        // empty while the store works
+    bool is_leader = false;  // of all replicas on this store
+    ledger::SequencerStatus audit;
+    std::string upkeep_error;  // of the last round; empty when it went well
+  };
+  Status status() const;
+
+  // Ends long polls, threads and the store, in this order; the leader's place is free at once. Idempotent.
+  void stop();
+
+ private:
+  struct Parts;
+  explicit Ledger(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace fettle::server
