@@ -47,6 +47,7 @@ std::string_view name_of(Table table) {
     case Table::kExemplars: return "exemplars";
     case Table::kTraces: return "traces";
     case Table::kSpanRollup: return "span_rollup";
+    case Table::kEvents: return "events";
   }
   return "unknown";
 }

@@ -28,6 +28,7 @@
 #include "redact/redactor.h"
 #include "server/checks.h"
 #include "server/data_dir.h"
+#include "server/event_feed.h"
 #include "server/gated_reader.h"
 #include "server/ingest_report.h"
 #include "server/ledger.h"
@@ -127,6 +128,7 @@ struct Server::Parts {
   std::unique_ptr<ingest::GrpcReceiver> grpc_receiver;
   std::unique_ptr<RetentionJob> retention;
   std::unique_ptr<PartsWatch> parts_watch;
+  std::unique_ptr<EventFeed> event_feed;
 
   // The way out.
   std::unique_ptr<IngestReport> report;
@@ -272,6 +274,9 @@ Result<void> Server::Parts::open_store() {
                                                      .days = retention_days(config)};
                                 retention = std::make_unique<RetentionJob>(options, store->client(), store->schema(),
                                                                            *spool, clock, metrics);
+                                event_feed = std::make_unique<EventFeed>(
+                                    ledger->outbox(), store->client(), *identifiers,
+                                    [this] { return ledger->status().is_leader; }, clock, metrics);
                                 health.set_serving(true);
                               },
                           .failed = [this](const Error& why) { health.set_obstacle(kStoreClosed, why.message()); }});
@@ -296,6 +301,7 @@ void Server::Parts::stop() {
   if (grpc_receiver != nullptr) grpc = std::jthread([&] { grpc_receiver->stop(left(kDrainRequests)); });
   if (http_server != nullptr) http_server->stop(left(kDrainRequests));
   if (grpc.joinable()) grpc.join();
+  if (event_feed != nullptr) event_feed->stop();
   if (ledger != nullptr) ledger->stop();
   if (retention != nullptr) retention->stop();
   if (parts_watch != nullptr) parts_watch->stop();

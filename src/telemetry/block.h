@@ -19,6 +19,7 @@ enum class Table : std::uint8_t {
   kExemplars = 8,
   kTraces = 9,
   kSpanRollup = 10,
+  kEvents = 11,  // of the ledger's outbox, not of the spool
 };
 
 struct TableBlock {

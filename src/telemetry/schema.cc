@@ -68,6 +68,7 @@ std::string_view table_name(Table table) {
     case Table::kExemplars: return "exemplars";
     case Table::kTraces: return "traces";
     case Table::kSpanRollup: return "span_rollup";
+    case Table::kEvents: return "events";
   }
   return {};
 }

@@ -1,0 +1,154 @@
+#include "server/event_feed.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "core/log.h"
+#include "telemetry/native.h"
+
+namespace fettle::server {
+namespace {
+
+constexpr std::string_view kConsumer = "telemetry";
+
+std::string id_of(const ledger::OutboxRow& row, std::size_t index) {
+  return fmt::format("{}.{}", ledger::to_string(row.cursor), index);
+}
+
+}  // namespace
+
+EventFeed::EventFeed(ledger::Outbox& outbox, telemetry::Client& client, const telemetry::IdentifierCatalogue& catalogue,
+                     std::function<bool()> is_leader, Clock& clock, metrics::Registry& metrics, Options options)
+    : outbox_(outbox),
+      client_(client),
+      catalogue_(catalogue),
+      is_leader_(std::move(is_leader)),
+      clock_(clock),
+      options_(options),
+      brought_(metrics.counter("fettle_events_stored_total", "Domain events that reached the telemetry store.")),
+      failures_(metrics.counter("fettle_events_failures_total", "Batches of domain events that are sent again.")),
+      builder_(catalogue),
+      thread_([this](const std::stop_token& stop) { work(stop); }) {}
+
+void EventFeed::stop() {
+  thread_.request_stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void EventFeed::work(const std::stop_token& stop) {
+  bool has_place = false;
+  std::chrono::nanoseconds wait{0};
+  while (clock_.wait_for(wait, stop)) {
+    wait = options_.every;
+    if (!is_leader_()) {
+      is_known_ = false;  // another replica may bring some meanwhile
+      continue;
+    }
+    Result<bool> brought = false;
+    if (!has_place) {
+      if (auto added = outbox_.add_consumer(kConsumer); !added) brought = std::unexpected(std::move(added).error());
+      has_place = brought.has_value();
+    }
+    if (has_place) brought = bring(stop);
+    if (!brought) {
+      is_known_ = false;
+      wait = options_.again_after;
+      if (stop.stop_requested()) return;
+      failures_.add();
+      log::warning("events_not_stored", {{"error", brought.error().message()}});
+    } else if (*brought) {
+      wait = std::chrono::nanoseconds(0);
+    }
+  }
+}
+
+Result<bool> EventFeed::bring(const std::stop_token& stop) {
+  auto batch = outbox_.next(kConsumer);
+  if (!batch) return std::unexpected(std::move(batch).error());
+  if (batch->rows.empty()) return false;
+  std::set<std::string> stored;
+  if (!is_known_) {
+    auto found = stored_of(*batch, stop);
+    if (!found) return std::unexpected(std::move(found).error());
+    stored = std::move(*found);
+  }
+  if (auto inserted = insert(*batch, stored, stop); !inserted) return std::unexpected(std::move(inserted).error());
+  if (auto advanced = outbox_.advance(kConsumer, batch->end); !advanced) {
+    return std::unexpected(std::move(advanced).error());
+  }
+  is_known_ = true;
+  return true;
+}
+
+Result<void> EventFeed::insert(const ledger::OutboxBatch& batch, const std::set<std::string>& stored,
+                               const std::stop_token& stop) {
+  const UnixNanos now = clock_.now();
+  std::uint64_t events = 0;
+  telemetry::ResolvedIds ids;
+  for (const ledger::OutboxRow& row : batch.rows) {
+    for (std::size_t i = 0; i < row.events.size(); ++i) {
+      const std::string event_id = id_of(row, i);
+      if (stored.contains(event_id)) continue;
+      const ledger::Event& event = row.events[i];
+      telemetry::EventRow out{
+          .ts = event.at, .event_id = event_id, .type = event.type, .trace_id = {}, .data = event.body};
+      ids.clear();
+      for (const ledger::Identifier& identifier : event.identifiers) {
+        if (identifier.name == "trace_id") {
+          out.trace_id = identifier.value;
+        } else if (const auto* definition = catalogue_.by_name(identifier.name)) {
+          ids.set(definition->kind, identifier.value);
+        }
+      }
+      builder_.append(row.workspace.value, out, ids, now);
+      ++events;
+    }
+  }
+  // The ingest_id of a row is no less than the number of the row of the outbox that it comes from: see stored_of().
+  std::int64_t newest = 0;
+  for (const ledger::OutboxRow& row : batch.rows) newest = std::max(newest, row.cursor.id);
+  // Tokens of their own for each day: a repeated batch is recognised whatever part of it was stored.
+  telemetry::StatementOptions options;
+  options.stop = stop;
+  for (const telemetry::TableBlock& block : builder_.take()) {
+    const telemetry::NativeFrame frame(block, static_cast<std::uint64_t>(newest));
+    const auto pieces = frame.pieces();
+    const std::string token = fmt::format("events-{}-{}-{}", ledger::to_string(batch.rows.front().cursor),
+                                          ledger::to_string(batch.end), block.day);
+    if (auto done = client_.insert(block.table, pieces, token, options); !done) return done;
+  }
+  brought_.add(static_cast<double>(events));
+  return {};
+}
+
+// Which of these events the store has, from an earlier delivery of which nobody knows how it ended.
+Result<std::set<std::string>> EventFeed::stored_of(const ledger::OutboxBatch& batch, const std::stop_token& stop) {
+  UnixNanos from = std::numeric_limits<UnixNanos>::max();
+  UnixNanos to = 0;
+  std::int64_t oldest = batch.rows.front().cursor.id;
+  for (const ledger::OutboxRow& row : batch.rows) {
+    oldest = std::min(oldest, row.cursor.id);
+    for (const ledger::Event& event : row.events) {
+      from = std::min(from, event.at);
+      to = std::max(to, event.at);
+    }
+  }
+  telemetry::StatementOptions options;
+  options.stop = stop;
+  options.parameters = {{"from", std::to_string(from)}, {"to", std::to_string(to)}, {"oldest", std::to_string(oldest)}};
+  auto found = client_.query(fmt::format("SELECT event_id FROM {}.events WHERE ingest_id >= {{oldest:UInt64}} AND "
+                                         "ts >= fromUnixTimestamp64Nano({{from:Int64}}, 'UTC') AND "
+                                         "ts <= fromUnixTimestamp64Nano({{to:Int64}}, 'UTC')",
+                                         client_.database()),
+                             options);
+  if (!found) return std::unexpected(std::move(found).error());
+  std::set<std::string> stored;
+  for (std::vector<std::string>& row : *found) stored.insert(std::move(row.front()));
+  return stored;
+}
+
+}  // namespace fettle::server
