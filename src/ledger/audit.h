@@ -77,6 +77,7 @@ constexpr std::size_t kAuditFieldBytesMax = 1024;         // each text that has 
 constexpr std::size_t kAuditReferencesMax = 32;           // proofs, and evidence, of a record
 constexpr std::size_t kAuditDetailsBytesMax = 256 << 10;  // summary, payload, before and after together
 constexpr std::size_t kAuditRecordsMax = 1000;            // of a call
+constexpr std::size_t kAuditBytesMax = 8 << 20;           // of a call, packed
 
 // Writes audit records. Thread-safe.
 class Auditor {

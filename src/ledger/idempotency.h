@@ -72,7 +72,7 @@ struct IdempotencyOptions {
 // for an empty or overlong key.
 Result<Begun> begin(db::Transaction& tx, const Scope& scope, const IdempotencyKey& key, std::string_view fingerprint,
                     UnixNanos now, const IdempotencyOptions& options = {});
-// Keeps the answer. kConflict when the key was not begun with this fingerprint, or somebody else took it over;
+// Keeps the answer. kConflict when the key was not begun with this fingerprint, or is finished already;
 // kTooLarge for an answer over kStoredAnswerBytesMax. Answers of 5xx are not for keeping: forget() those.
 Result<void> finish(db::Transaction& tx, const Scope& scope, const IdempotencyKey& key, std::string_view fingerprint,
                     const StoredAnswer& answer);

@@ -1,0 +1,95 @@
+#include "ledger/audit.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "core/mutex.h"
+#include "db/transaction.h"
+#include "ledger/cleaning.h"
+#include "ledger/pending.h"
+
+namespace fettle::ledger {
+
+std::string_view to_string(AuditResult result) {
+  switch (result) {
+    case AuditResult::kSuccess: return "success";
+    case AuditResult::kFail: return "fail";
+    case AuditResult::kBlocked: return "blocked";
+  }
+  return {};
+}
+
+std::optional<AuditResult> audit_result_named(std::string_view name) {
+  for (const AuditResult result : {AuditResult::kSuccess, AuditResult::kFail, AuditResult::kBlocked}) {
+    if (to_string(result) == name) return result;
+  }
+  return std::nullopt;
+}
+
+struct Auditor::Impl {
+  Impl(std::shared_ptr<const redact::Redactor> first, Clock& handed, metrics::Registry& metrics)
+      : clock(handed),
+        registry(metrics),
+        records(metrics.counter("fettle_audit_records_total", "Audit records written, not yet chained.")),
+        redactor(std::move(first)) {}
+
+  std::shared_ptr<const redact::Redactor> current() {
+    MutexLock lock(mutex);
+    return redactor;
+  }
+
+  Clock& clock;
+  metrics::Registry& registry;
+  metrics::Counter& records;
+  Mutex mutex;
+  std::shared_ptr<const redact::Redactor> redactor FETTLE_GUARDED_BY(mutex);
+};
+
+Auditor::Auditor(std::shared_ptr<const redact::Redactor> redactor, Clock& clock, metrics::Registry& registry)
+    : impl_(std::make_unique<Impl>(std::move(redactor), clock, registry)) {}
+Auditor::~Auditor() = default;
+
+Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::span<const AuditRecord> records) const {
+  if (records.empty()) return {};
+  if (records.size() > kAuditRecordsMax) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("{} audit records, at most {} at once", records.size(), kAuditRecordsMax));
+  }
+  std::vector<AuditRecord> cleaned(records.begin(), records.end());
+  for (AuditRecord& record : cleaned) {
+    if (auto fits = check_record(record, scope); !fits) return fits;
+    tidy_record(record);
+  }
+  const std::shared_ptr<const redact::Redactor> redactor = impl_->current();
+  redact::RuleCounts counts;
+  if (auto redacted = redact_records(cleaned, *redactor, counts); !redacted) return redacted;
+  const std::string packed = pack_records(cleaned);
+  if (packed.size() > kAuditBytesMax) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("audit records of {} bytes, at most {} at once", packed.size(), kAuditBytesMax));
+  }
+  auto written = tx.execute("INSERT INTO audit_pending (workspace, recorded_at, records) VALUES ($1, $2, $3)",
+                            {scope.workspace, impl_->clock.now(), db::BlobView{packed}});
+  if (!written) return std::unexpected(std::move(written).error().within("recording an audit"));
+  impl_->records.add(static_cast<double>(records.size()));
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] == 0) continue;
+    impl_->registry
+        .counter("fettle_audit_redactions_total", "Strings masked in audit records.",
+                 {{"rule", redactor->rule_names()[i]}})
+        .add(static_cast<double>(counts[i]));
+  }
+  return {};
+}
+
+Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, const AuditRecord& record) const {
+  return this->record(tx, scope, std::span(&record, 1));
+}
+
+void Auditor::use(std::shared_ptr<const redact::Redactor> redactor) {
+  MutexLock lock(impl_->mutex);
+  impl_->redactor = std::move(redactor);
+}
+
+}  // namespace fettle::ledger

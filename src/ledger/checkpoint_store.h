@@ -1,0 +1,26 @@
+// Checkpoints in the store.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/ids.h"
+#include "db/transaction.h"
+#include "ledger/checkpoint.h"
+
+namespace fettle::ledger {
+
+// The columns that checkpoint_of() reads, in their order.
+#define FETTLE_CHECKPOINT_COLUMNS "workspace, size, at, hash, root, public_key, signature"
+// kDataLoss when a stored hash or signature has another length.
+Result<Checkpoint> checkpoint_of(const db::Row& row);
+// Changes nothing when there is one for that size.
+Result<void> insert_checkpoint(db::Transaction& tx, const Checkpoint& checkpoint);
+// The newest of a workspace with at most `size_max` records.
+Result<std::optional<Checkpoint>> newest_checkpoint(db::Reader& reader, const WorkspaceId& workspace,
+                                                    std::uint64_t size_max);
+// The oldest with at least `size_min` records.
+Result<std::optional<Checkpoint>> checkpoint_from(db::Reader& reader, const WorkspaceId& workspace,
+                                                  std::uint64_t size_min);
+
+}  // namespace fettle::ledger
