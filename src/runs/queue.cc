@@ -91,10 +91,6 @@ class RunsOfCall {
   std::unordered_map<std::int64_t, Run> runs_;
 };
 
-bool is_live(const Run& run, std::int32_t attempt) {
-  return run.state == RunState::kRunning && run.kind == RunKind::kManaged && run.attempt == attempt;
-}
-
 // Where the runs that the caller named itself are already.
 std::unordered_map<std::string, Run> known_by_name(Unit& unit, std::span<const EnqueueRequest> requests) {
   std::unordered_map<std::string, Run> known;

@@ -215,21 +215,44 @@ void resolve_failures(Unit& unit, Run& run) {
   run.open_failures = 0;
 }
 
-RetryPolicy policy_for(View& view, std::string_view workflow, std::string_view step) {
-  // The narrowest first: the step of the workflow, the workflow, the workspace.
-  const db::Rows rows = view.rows(
-      "SELECT max_retries, base_ns, factor, cap_ns, elapsed_max_ns, retry_after_max_ns FROM retry_policies"
-      " WHERE workspace = $1 AND workflow IN ($2, '') AND step IN ($3, '') ORDER BY workflow DESC, step DESC LIMIT 1",
-      {view.workspace(), workflow, step});
+namespace {
+
+RetryPolicy policy_from(View& view, const db::Row& row) {
   RetryPolicy policy;
-  if (rows.empty()) return policy;
   std::int64_t base = 0, cap = 0, elapsed = 0, retry_after = 0;
-  view.read(rows[0], policy.max_retries, base, policy.factor, cap, elapsed, retry_after);
+  view.read(row, policy.max_retries, base, policy.factor, cap, elapsed, retry_after);
   policy.base = std::chrono::nanoseconds(base);
   policy.cap = std::chrono::nanoseconds(cap);
   policy.elapsed_max = std::chrono::nanoseconds(elapsed);
   policy.retry_after_max = std::chrono::nanoseconds(retry_after);
   return policy;
+}
+
+#define FETTLE_POLICY_COLUMNS "max_retries, base_ns, factor, cap_ns, elapsed_max_ns, retry_after_max_ns"
+
+}  // namespace
+
+RetryPolicy policy_for(View& view, std::string_view workflow, std::string_view step) {
+  // The narrowest first: the step of the workflow, the workflow, the workspace.
+  const db::Rows rows =
+      view.rows("SELECT " FETTLE_POLICY_COLUMNS
+                " FROM retry_policies WHERE workspace = $1 AND workflow IN ($2, '') AND step IN ($3, '')"
+                " ORDER BY workflow DESC, step DESC LIMIT 1",
+                {view.workspace(), workflow, step});
+  return rows.empty() ? RetryPolicy{} : policy_from(view, rows[0]);
+}
+
+std::optional<RetryPolicy> step_policy(View& view, std::string_view workflow, std::string_view step) {
+  const db::Rows rows = view.rows(
+      "SELECT " FETTLE_POLICY_COLUMNS
+      " FROM retry_policies WHERE workspace = $1 AND workflow IN ($2, '') AND step = $3 ORDER BY workflow DESC LIMIT 1",
+      {view.workspace(), workflow, step});
+  if (rows.empty()) return std::nullopt;
+  return policy_from(view, rows[0]);
+}
+
+bool is_live(const Run& run, std::int32_t attempt) {
+  return run.state == RunState::kRunning && run.kind == RunKind::kManaged && run.attempt == attempt;
 }
 
 std::string error_json(const RunError& error, ErrorClass error_class) {

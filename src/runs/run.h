@@ -87,6 +87,12 @@ void resolve_failures(Unit& unit, Run& run);
 // The policy for a step of a workflow ('' for the run itself): the narrowest that is set, else the default.
 RetryPolicy policy_for(View& view, std::string_view workflow, std::string_view step);
 
+// The one that is set for this very step, if any.
+std::optional<RetryPolicy> step_policy(View& view, std::string_view workflow, std::string_view step);
+
+// True while `attempt` holds the lease.
+bool is_live(const Run& run, std::int32_t attempt);
+
 // A JSON object of an error and its class, and back.
 std::string error_json(const RunError& error, ErrorClass error_class);
 

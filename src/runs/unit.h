@@ -20,13 +20,14 @@
 #include "core/rng.h"
 #include "core/scope.h"
 #include "db/transaction.h"
+#include "ledger/identifiers.h"
 #include "runs/types.h"
 
 namespace fettle::runs {
 
 // Who does it, for audits.
 struct Actor {
-  std::string type = "system";  // user, agent, token, system
+  std::string type = "system";  // operator, agent, token, system
   std::string id = "fettle";
   std::string role;
   std::string request_id;
@@ -93,11 +94,8 @@ class NumberSource {
   std::atomic<std::int64_t> next_{0};
 };
 
-struct Identifier {
-  std::string name;
-  std::string value;
-};
-using Identifiers = std::vector<Identifier>;
+using ledger::Identifier;
+using ledger::Identifiers;
 
 // A change of state as telemetry, the live stream and webhooks will see it.
 struct Event {

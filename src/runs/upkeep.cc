@@ -5,10 +5,14 @@
 #include <set>
 #include <string>
 
+#include "runs/approvals.h"
+#include "runs/bulk.h"
 #include "runs/json.h"
 #include "runs/limits.h"
 #include "runs/queue.h"
 #include "runs/run.h"
+#include "runs/side_effects.h"
+#include "runs/steps.h"
 #include "runs/switches.h"
 
 namespace fettle::runs {
@@ -138,6 +142,12 @@ std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options
   add("SELECT DISTINCT workspace FROM runs WHERE lease_until IS NOT NULL AND progress_at <= $1 AND stalled < attempt"
       " LIMIT $2",
       {view.now() - options.stall_after.count(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM approvals WHERE expires_at <= $1 AND state = 0 LIMIT $2",
+      {view.now(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM side_effects WHERE expires_at <= $1 AND state = 0 LIMIT $2",
+      {view.now(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM bulk_jobs WHERE state = 0 LIMIT $1", {kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM run_signals WHERE expires_at <= $1 LIMIT $2", {view.now(), kWorkspacesMax});
   HoldKey at;
   for (int i = 0; i < kHoldKeysMax; ++i) {
     auto next = next_hold_key(view, at);
@@ -155,6 +165,10 @@ UpkeepReport upkeep(Unit& unit, const UpkeepOptions& options) {
   report.woken = wake_due(unit, options.items_max);
   report.expired_leases = expire_leases(unit, options.items_max);
   report.stalled = note_stalled(unit, options);
+  report.expired_approvals = expire_approvals(unit, options.items_max);
+  report.unknown_effects = expire_reservations(unit, options.items_max);
+  report.bulk_items = drive_bulk(unit, options.items_max);
+  purge_signals(unit, options.items_max);
   report.readied = ready_what_may_go_on(unit, options.items_max);
   report.more = std::max({report.woken, report.expired_leases, report.stalled}) >= options.items_max;
   return report;

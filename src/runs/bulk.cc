@@ -1,0 +1,221 @@
+#include "runs/bulk.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "runs/json.h"
+#include "runs/run.h"
+
+namespace fettle::runs {
+namespace {
+
+constexpr std::string_view kPrefix = "bulk_";
+constexpr char kSeparator = '\x1f';
+
+// Parameters $2 to $9 of kMatches, in order.
+#define FETTLE_BULK_MATCHES                                                                                         \
+  "(state = 5 OR state = 6) AND (client = $2 OR $2 = '') AND (platform = $3 OR $3 = '') AND (lane = $4 OR $4 = '')" \
+  " AND (workflow = $5 OR $5 = '') AND (agent = $6 OR $6 = '') AND (failure_reason = $7 OR $7 = '')"                \
+  " AND finished_at >= $8 AND finished_at < $9"
+
+// The filter as it is kept: parts of names, which hold no control characters.
+std::string pack(const BulkFilter& filter) {
+  return fmt::format("{1}{0}{2}{0}{3}{0}{4}{0}{5}{0}{6}{0}{7}{0}{8}", kSeparator, filter.client, filter.platform,
+                     filter.lane, filter.workflow, filter.agent, filter.failure_reason,
+                     filter.finished_from.value_or(std::numeric_limits<UnixNanos>::min()),
+                     filter.finished_until.value_or(std::numeric_limits<UnixNanos>::max()));
+}
+
+struct Packed {
+  std::vector<std::string> names;
+  UnixNanos from = 0, until = 0;
+};
+Packed unpack(std::string_view text) {
+  Packed out;
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == kSeparator) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  parts.resize(8);
+  out.from = std::strtoll(parts[6].c_str(), nullptr, 10);
+  out.until = std::strtoll(parts[7].c_str(), nullptr, 10);
+  parts.resize(6);
+  out.names = std::move(parts);
+  return out;
+}
+
+#define FETTLE_BULK_COLUMNS "id, action, state, total, done, skipped, reason, actor, created_at, finished_at"
+
+BulkJob job_from(View& view, const db::Row& row) {
+  BulkJob job;
+  std::int64_t number = 0;
+  std::uint8_t action = 0, state = 0;
+  view.read(row, number, action, state, job.total, job.done, job.skipped, job.reason, job.actor, job.created_at,
+            job.finished_at);
+  job.id = format_number(kPrefix, number);
+  job.action = static_cast<BulkAction>(action);
+  job.state = static_cast<BulkState>(state);
+  return job;
+}
+
+void audit_job(Unit& unit, const BulkJob& job, std::string_view action, std::string_view reason) {
+  JsonObject after;
+  after.add("action", to_string(job.action)).add("state", to_string(job.state)).add("total", job.total);
+  after.add("done", job.done).add("skipped", job.skipped);
+  const std::string text = std::move(after).text();
+  unit.event(action, {{"job_id", job.id}}, text);
+  Audit audit;
+  audit.action = action;
+  audit.target_type = "bulk_job";
+  audit.target_id = job.id;
+  audit.summary = reason;
+  audit.after = text;
+  unit.audit(std::move(audit));
+}
+
+}  // namespace
+
+std::string_view to_string(BulkAction action) { return action == BulkAction::kRetry ? "retry" : "discard"; }
+std::string_view to_string(BulkState state) {
+  switch (state) {
+    case BulkState::kRunning: return "running";
+    case BulkState::kFinished: return "finished";
+    case BulkState::kAborted: return "aborted";
+  }
+  return {};
+}
+
+Result<BulkJob> start_bulk(Unit& unit, const BulkRequest& request) {
+  if (request.reason.empty()) return fail(ErrorCode::kInvalidArgument, "a reason is needed");
+  if (auto good = check_size("reason", request.reason, unit.limits().message_bytes_max); !good) {
+    return std::unexpected(good.error());
+  }
+  const BulkFilter& filter = request.filter;
+  for (const std::string* part :
+       {&filter.client, &filter.platform, &filter.lane, &filter.workflow, &filter.agent, &filter.failure_reason}) {
+    if (part->empty()) continue;
+    if (auto good = check_name("filter", *part, unit.limits()); !good) return std::unexpected(good.error());
+  }
+  if (!unit.scope().clients.empty() && (filter.client.empty() || !unit.allows(filter.client))) {
+    return fail(ErrorCode::kPermissionDenied, "the filter reaches beyond the clients that you may see");
+  }
+  BulkJob job;
+  const std::int64_t number = unit.next_number();
+  job.id = format_number(kPrefix, number);
+  job.action = request.action;
+  job.reason = request.reason;
+  job.actor = unit.actor().id;
+  job.created_at = unit.now();
+  // Every run that is there has a smaller number than the job; one that dies later is not meant.
+  const std::string packed = pack(filter);
+  const Packed parts = unpack(packed);
+  unit.first("SELECT count(*) FROM runs WHERE workspace = $1 AND " FETTLE_BULK_MATCHES,
+             {unit.workspace(), parts.names[0], parts.names[1], parts.names[2], parts.names[3], parts.names[4],
+              parts.names[5], parts.from, std::min(parts.until, unit.now() + 1)},
+             job.total);
+  unit.execute(
+      "INSERT INTO bulk_jobs (workspace, id, action, filter, from_scratch, reason, actor, state, cursor, up_to, total,"
+      " created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10)",
+      {unit.workspace(), number, static_cast<int>(job.action), packed, request.from == RetryFrom::kScratch, job.reason,
+       job.actor, number, job.total, job.created_at});
+  audit_job(unit, job, "bulk.start", job.reason);
+  return job;
+}
+
+std::optional<BulkJob> get_bulk(View& view, std::string_view id) {
+  const auto number = parse_number(kPrefix, id);
+  if (!number) return std::nullopt;
+  const db::Rows rows = view.rows("SELECT " FETTLE_BULK_COLUMNS " FROM bulk_jobs WHERE workspace = $1 AND id = $2",
+                                  {view.workspace(), *number});
+  if (rows.empty()) return std::nullopt;
+  return job_from(view, rows[0]);
+}
+
+std::vector<BulkJob> list_bulk(View& view, std::int32_t limit) {
+  std::vector<BulkJob> out;
+  for (const db::Row row :
+       view.rows("SELECT " FETTLE_BULK_COLUMNS " FROM bulk_jobs WHERE workspace = $1 ORDER BY id DESC LIMIT $2",
+                 {view.workspace(), limit})) {
+    out.push_back(job_from(view, row));
+  }
+  return out;
+}
+
+Result<BulkJob> abort_bulk(Unit& unit, std::string_view id, std::string_view reason) {
+  if (reason.empty()) return fail(ErrorCode::kInvalidArgument, "a reason is needed");
+  std::optional<BulkJob> job = get_bulk(unit, id);
+  if (!job) return fail(ErrorCode::kNotFound, fmt::format("there is no bulk job {}", id));
+  if (job->state != BulkState::kRunning) {
+    return fail(ErrorCode::kConflict, fmt::format("bulk job {} is {}", id, to_string(job->state)));
+  }
+  job->state = BulkState::kAborted;
+  job->finished_at = unit.now();
+  unit.execute("UPDATE bulk_jobs SET state = 2, finished_at = $3 WHERE workspace = $1 AND id = $2",
+               {unit.workspace(), *parse_number(kPrefix, id), unit.now()});
+  audit_job(unit, *job, "bulk.abort", reason);
+  return *job;
+}
+
+std::vector<BulkRun> list_bulk_runs(View& view, std::string_view id, std::int32_t limit) {
+  std::vector<BulkRun> out;
+  const auto number = parse_number(kPrefix, id);
+  if (!number) return out;
+  for (const db::Row row :
+       view.rows("SELECT " FETTLE_RUN_COLUMNS " FROM runs r WHERE r.workspace = $1 AND r.bulk_job = $2"
+                 " ORDER BY CASE WHEN r.state IN (5, 6) THEN 0 ELSE 1 END, r.id LIMIT $3",
+                 {view.workspace(), *number, limit})) {
+    const Run run = run_from(view, row);
+    if (!view.allows(run.client)) continue;
+    out.push_back({RunId{run.shown_id()}, run.state, run.failure_reason.value_or("")});
+  }
+  return out;
+}
+
+std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
+  std::int64_t changed = 0;
+  for (const db::Row row : unit.rows("SELECT id, action, filter, from_scratch, reason, cursor, up_to, created_at"
+                                     " FROM bulk_jobs WHERE workspace = $1 AND state = 0 ORDER BY id",
+                                     {unit.workspace()})) {
+    std::int64_t number = 0, cursor = 0, up_to = 0;
+    UnixNanos created_at = 0;
+    std::uint8_t action = 0;
+    std::string filter, reason;
+    bool from_scratch = false;
+    if (!unit.read(row, number, action, filter, from_scratch, reason, cursor, up_to, created_at)) break;
+    const Packed parts = unpack(filter);
+    const db::Rows found =
+        unit.rows("SELECT id FROM runs WHERE workspace = $1 AND " FETTLE_BULK_MATCHES
+                  " AND id > $10 AND id < $11 ORDER BY id LIMIT $12",
+                  {unit.workspace(), parts.names[0], parts.names[1], parts.names[2], parts.names[3], parts.names[4],
+                   parts.names[5], parts.from, std::min(parts.until, created_at + 1), cursor, up_to, items_max});
+    std::int32_t done = 0, skipped = 0;
+    for (const db::Row match : found) {
+      if (!unit.read(match, cursor)) break;
+      std::optional<Run> run = load_run(unit, cursor);
+      if (!run) continue;
+      const bool did = static_cast<BulkAction>(action) == BulkAction::kRetry
+                           ? retry_if_possible(unit, *run, from_scratch ? RetryFrom::kScratch : RetryFrom::kFailedStep,
+                                               reason, number)
+                           : discard_if_possible(unit, *run, reason, number);
+      ++(did ? done : skipped);
+    }
+    changed += done;
+    const bool finished = found.size() < static_cast<std::size_t>(items_max);
+    unit.execute(
+        "UPDATE bulk_jobs SET cursor = $3, done = done + $4, skipped = skipped + $5, state = $6, finished_at = $7"
+        " WHERE workspace = $1 AND id = $2",
+        {unit.workspace(), number, cursor, done, skipped, finished ? 1 : 0,
+         finished ? db::Value(unit.now()) : db::Value()});
+    if (finished) {
+      if (auto job = get_bulk(unit, format_number(kPrefix, number))) audit_job(unit, *job, "bulk.finish", reason);
+    }
+  }
+  return changed;
+}
+
+}  // namespace fettle::runs
