@@ -6,17 +6,17 @@
 namespace fettle::access {
 namespace {
 
-TokenEntry entry(std::string_view token, std::string workspace, std::vector<Role> roles) {
+TokenEntry entry(std::string_view token, std::string workspace, std::vector<TokenScope> scopes) {
   return {.sha256 = sha256_of(token),
           .name = "",
           .workspace = {std::move(workspace)},
           .clients = {},
-          .roles = std::move(roles)};
+          .scopes = std::move(scopes)};
 }
 
 ConfiguredTokens two_tokens() {
-  const std::vector<TokenEntry> entries = {entry("alpha", "acme", {Role::kIngest}),
-                                           entry("beta", "globex", {Role::kAdmin})};
+  const std::vector<TokenEntry> entries = {entry("alpha", "acme", {TokenScope::kIngest}),
+                                           entry("beta", "globex", {TokenScope::kAdmin})};
   return ConfiguredTokens::make(entries).value();
 }
 
@@ -28,20 +28,21 @@ http::Request request(std::string method, std::vector<std::pair<std::string, std
   return made;
 }
 
-TEST(Tokens, ATokenNamesItsWorkspaceAndRoles) {
+TEST(Tokens, ATokenNamesItsWorkspaceAndScopes) {
   const ConfiguredTokens tokens = two_tokens();
   const auto alpha = tokens.find("alpha");
   ASSERT_TRUE(alpha);
   EXPECT_EQ(alpha->scope.workspace.value, "acme");
-  EXPECT_TRUE(alpha->may(Role::kIngest));
-  EXPECT_FALSE(alpha->may(Role::kRead));
-  EXPECT_FALSE(alpha->may(Role::kAdmin));
+  EXPECT_TRUE(alpha->may(TokenScope::kIngest));
+  EXPECT_FALSE(alpha->may(TokenScope::kRead));
+  EXPECT_FALSE(alpha->may(TokenScope::kAdmin));
 }
 
 TEST(Tokens, AdminMayDoEverything) {
   const auto beta = two_tokens().find("beta");
   ASSERT_TRUE(beta);
-  for (const Role role : {Role::kIngest, Role::kRead, Role::kAdmin}) EXPECT_TRUE(beta->may(role));
+  for (const TokenScope scope : {TokenScope::kIngest, TokenScope::kRead, TokenScope::kAdmin})
+    EXPECT_TRUE(beta->may(scope));
 }
 
 TEST(Tokens, UnknownAndNearlyRightTokensAreNotFound) {
@@ -57,13 +58,13 @@ TEST(Tokens, SenderNamesDifferAndDoNotHoldTheToken) {
 }
 
 TEST(Tokens, TheSameTokenTwiceIsRefused) {
-  const std::vector<TokenEntry> entries = {entry("alpha", "acme", {Role::kRead}),
-                                           entry("alpha", "globex", {Role::kRead})};
+  const std::vector<TokenEntry> entries = {entry("alpha", "acme", {TokenScope::kRead}),
+                                           entry("alpha", "globex", {TokenScope::kRead})};
   EXPECT_EQ(ConfiguredTokens::make(entries).error().code(), ErrorCode::kInvalidArgument);
 }
 
 TEST(Tokens, AMalformedWorkspaceIsRefused) {
-  const std::vector<TokenEntry> entries = {entry("alpha", "Acme Inc", {Role::kRead})};
+  const std::vector<TokenEntry> entries = {entry("alpha", "Acme Inc", {TokenScope::kRead})};
   EXPECT_EQ(ConfiguredTokens::make(entries).error().code(), ErrorCode::kInvalidArgument);
 }
 

@@ -94,8 +94,13 @@ Result<Grant> Authenticator::authenticate(std::string_view authorization) const 
   if (authorization.empty()) {
     if (mode_ == Mode::kDevelopment) {
       return Grant{.scope = {.workspace = {"default"}, .clients = {}},
-                   .roles = static_cast<std::uint8_t>(Role::kAdmin),
-                   .sender = "development"};
+                   .scopes = bit(TokenScope::kAdmin),
+                   .sender = "development",
+                   .kind = ActorKind::kDevelopment,
+                   .actor_id = "development",
+                   .role = Role::kOwner,
+                   .payloads = true,
+                   .runs_ai = true};
     }
     return fail(ErrorCode::kUnauthenticated, "send a token: Authorization: Bearer <token>");
   }

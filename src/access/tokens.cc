@@ -2,31 +2,8 @@
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
 
 namespace fettle::access {
-
-std::string_view to_string(Role role) {
-  switch (role) {
-    case Role::kIngest: return "ingest";
-    case Role::kRead: return "read";
-    case Role::kAdmin: return "admin";
-  }
-  return "unknown";
-}
-
-std::optional<Role> role_named(std::string_view name) {
-  for (const Role role : {Role::kIngest, Role::kRead, Role::kAdmin}) {
-    if (to_string(role) == name) return role;
-  }
-  return std::nullopt;
-}
-
-std::array<unsigned char, 32> sha256_of(std::string_view token) {
-  std::array<unsigned char, 32> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
-  return digest;
-}
 
 Result<ConfiguredTokens> ConfiguredTokens::make(std::span<const TokenEntry> entries) {
   ConfiguredTokens tokens;
@@ -37,8 +14,7 @@ Result<ConfiguredTokens> ConfiguredTokens::make(std::span<const TokenEntry> entr
                               "or digit",
                               entry.workspace.value));
     }
-    const std::string_view bytes(reinterpret_cast<const char*>(entry.sha256.data()), entry.sha256.size());
-    const std::string fingerprint = to_hex(bytes.substr(0, 4));
+    const std::string fingerprint = to_hex(bytes_of(entry.sha256).substr(0, 4));
     for (const Known& known : tokens.known_) {
       if (known.sha256 == entry.sha256) {
         return fail(ErrorCode::kInvalidArgument, fmt::format("one token is listed twice (SHA-256 {}…)", fingerprint));
@@ -47,7 +23,11 @@ Result<ConfiguredTokens> ConfiguredTokens::make(std::span<const TokenEntry> entr
     Known known{.sha256 = entry.sha256, .grant = {}};
     known.grant.scope = {.workspace = entry.workspace, .clients = entry.clients};
     known.grant.sender = entry.name.empty() ? fingerprint : entry.name;
-    for (const Role role : entry.roles) known.grant.roles |= static_cast<std::uint8_t>(role);
+    known.grant.actor_id = "config:" + known.grant.sender;
+    for (const TokenScope scope : entry.scopes) known.grant.scopes |= bit(scope);
+    // Whoever writes the server's own file decides what its tokens see; packs grant nothing to them.
+    known.grant.payloads = true;
+    known.grant.runs_ai = true;
     tokens.known_.push_back(std::move(known));
   }
   return tokens;

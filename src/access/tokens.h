@@ -2,7 +2,7 @@
 //
 //   auto tokens = access::ConfiguredTokens::make(config.tokens);
 //   std::optional<access::Grant> grant = tokens->find(presented);
-//   if (!grant || !grant->may(access::Role::kIngest)) …
+//   if (!grant || !grant->may(access::TokenScope::kIngest)) …
 #pragma once
 
 #include <array>
@@ -13,27 +13,11 @@
 #include <string_view>
 #include <vector>
 
+#include "access/credential.h"
+#include "access/grant.h"
 #include "core/error.h"
-#include "core/scope.h"
 
 namespace fettle::access {
-
-// What a token allows; kAdmin includes the other two.
-enum class Role : std::uint8_t { kIngest = 1, kRead = 2, kAdmin = 4 };
-
-std::string_view to_string(Role role);
-std::optional<Role> role_named(std::string_view name);
-
-struct Grant {
-  Scope scope;
-  std::uint8_t roles = 0;
-  // Tells tokens apart in counts and in the sender's own replay memory, without saying anything about their bytes.
-  std::string sender;
-
-  bool may(Role role) const {
-    return (roles & (static_cast<std::uint8_t>(role) | static_cast<std::uint8_t>(Role::kAdmin))) != 0;
-  }
-};
 
 // Thread-safe.
 class Tokens {
@@ -45,16 +29,14 @@ class Tokens {
 
 // A token as the configuration gives it: only its SHA-256 is kept.
 struct TokenEntry {
-  std::array<unsigned char, 32> sha256{};
+  Digest sha256{};
   std::string name;  // for people and counts; empty: the first 8 hex digits of the hash
   WorkspaceId workspace;
   std::vector<ClientId> clients;  // empty: all
-  std::vector<Role> roles;
+  std::vector<TokenScope> scopes;
 
   bool operator==(const TokenEntry&) const = default;
 };
-
-std::array<unsigned char, 32> sha256_of(std::string_view token);
 
 class ConfiguredTokens final : public Tokens {
  public:
@@ -64,7 +46,7 @@ class ConfiguredTokens final : public Tokens {
 
  private:
   struct Known {
-    std::array<unsigned char, 32> sha256;
+    Digest sha256;
     Grant grant;
   };
   std::vector<Known> known_;

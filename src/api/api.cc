@@ -62,40 +62,40 @@ void Api::stop() {
 }
 
 void Api::add_routes() {
-  using access::Role;
-  const auto get = [this](std::string_view path, std::optional<Role> role, void (Api::*answer)(Exchange)) {
+  using access::TokenScope;
+  const auto get = [this](std::string_view path, std::optional<TokenScope> scope, void (Api::*answer)(Exchange)) {
     router_.add({.method = "GET",
                  .path = path,
-                 .role = role,
+                 .scope = scope,
                  .body_bytes_max = 0,
                  .content_types = {},
                  .handle = [this, answer](Exchange exchange) { (this->*answer)(std::move(exchange)); }});
   };
-  const auto post = [this](std::string_view path, std::optional<Role> role, void (Api::*answer)(Exchange)) {
+  const auto post = [this](std::string_view path, std::optional<TokenScope> scope, void (Api::*answer)(Exchange)) {
     router_.add({.method = "POST",
                  .path = path,
-                 .role = role,
+                 .scope = scope,
                  .body_bytes_max = kQueryBodyBytesMax,
                  .content_types = {"application/json"},
                  .handle = [this, answer](Exchange exchange) { (this->*answer)(std::move(exchange)); }});
   };
-  get("/api/v1/traces/{trace_id}", Role::kRead, &Api::get_trace);
-  get("/api/v1/traces/{trace_id}/outline", Role::kRead, &Api::get_outline);
-  get("/api/v1/spans", Role::kRead, &Api::get_spans);
-  get("/api/v1/logs", Role::kRead, &Api::get_logs);
-  get("/api/v1/logs/histogram", Role::kRead, &Api::get_logs_histogram);
-  get("/api/v1/logs/tail", Role::kRead, &Api::tail_logs);
-  get("/api/v1/journeys/{value}", Role::kRead, &Api::get_journey);
-  get("/api/v1/resolve", Role::kRead, &Api::resolve);
-  post("/api/v1/sql", Role::kRead, &Api::run_sql);
-  get("/api/v1/ingest/balance", Role::kRead, &Api::get_balance);
-  get("/api/v1/ingest/status", Role::kRead, &Api::get_ingest_status);
-  post("/api/v1/redaction/preview", Role::kRead, &Api::preview_redaction);
+  get("/api/v1/traces/{trace_id}", TokenScope::kRead, &Api::get_trace);
+  get("/api/v1/traces/{trace_id}/outline", TokenScope::kRead, &Api::get_outline);
+  get("/api/v1/spans", TokenScope::kRead, &Api::get_spans);
+  get("/api/v1/logs", TokenScope::kRead, &Api::get_logs);
+  get("/api/v1/logs/histogram", TokenScope::kRead, &Api::get_logs_histogram);
+  get("/api/v1/logs/tail", TokenScope::kRead, &Api::tail_logs);
+  get("/api/v1/journeys/{value}", TokenScope::kRead, &Api::get_journey);
+  get("/api/v1/resolve", TokenScope::kRead, &Api::resolve);
+  post("/api/v1/sql", TokenScope::kRead, &Api::run_sql);
+  get("/api/v1/ingest/balance", TokenScope::kRead, &Api::get_balance);
+  get("/api/v1/ingest/status", TokenScope::kRead, &Api::get_ingest_status);
+  post("/api/v1/redaction/preview", TokenScope::kRead, &Api::preview_redaction);
   get("/api/v1/me", std::nullopt, &Api::get_me);
   get("/health", std::nullopt, &Api::get_health);
   get("/health/live", std::nullopt, &Api::get_live);
   get("/health/ready", std::nullopt, &Api::get_ready);
-  get("/metrics", Role::kRead, &Api::get_metrics);
+  get("/metrics", TokenScope::kRead, &Api::get_metrics);
   get("/api/v1/openapi.json", std::nullopt, &Api::get_openapi);
 }
 
@@ -129,14 +129,14 @@ Result<Api::Admission> Api::admit(const http::Request& request) const {
   auto grant = services_.authenticator.authenticate(request);
   if (grant) {
     admission.caller = {.grant = std::move(*grant), .is_known = true};
-  } else if (route.role || request.headers.has("Authorization")) {
+  } else if (route.scope || request.headers.has("Authorization")) {
     return std::unexpected(std::move(grant).error());
   } else {
     admission.caller.is_known = false;
   }
-  if (route.role && !admission.caller.grant.may(*route.role)) {
+  if (route.scope && !admission.caller.grant.may(*route.scope)) {
     return fail(ErrorCode::kPermissionDenied,
-                fmt::format("this token lacks the scope '{}'", access::to_string(*route.role)));
+                fmt::format("this token lacks the scope '{}'", access::to_string(*route.scope)));
   }
   if (!route.content_types.empty()) {
     const std::string type = access::media_type_of(request.headers.get("Content-Type"));

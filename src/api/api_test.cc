@@ -37,13 +37,13 @@ class FakeIngest final : public IngestView {
   IngestStatus status(const WorkspaceId&) const override { return now; }
 };
 
-access::TokenEntry token(std::string_view text, std::string workspace, std::vector<access::Role> roles,
+access::TokenEntry token(std::string_view text, std::string workspace, std::vector<access::TokenScope> scopes,
                          std::vector<ClientId> clients = {}) {
   return {.sha256 = access::sha256_of(text),
           .name = "",
           .workspace = {std::move(workspace)},
           .clients = std::move(clients),
-          .roles = std::move(roles)};
+          .scopes = std::move(scopes)};
 }
 
 class ApiTest : public testing::Test {
@@ -102,10 +102,10 @@ class ApiTest : public testing::Test {
   metrics::Registry metrics_;
   access::ConfiguredTokens tokens_ =
       access::ConfiguredTokens::make(
-          std::vector<access::TokenEntry>{token("reader", "acme", {access::Role::kRead}),
-                                          token("sender", "acme", {access::Role::kIngest}),
-                                          token("other", "globex", {access::Role::kAdmin}),
-                                          token("limited", "acme", {access::Role::kRead}, {ClientId{"c1"}})})
+          std::vector<access::TokenEntry>{token("reader", "acme", {access::TokenScope::kRead}),
+                                          token("sender", "acme", {access::TokenScope::kIngest}),
+                                          token("other", "globex", {access::TokenScope::kAdmin}),
+                                          token("limited", "acme", {access::TokenScope::kRead}, {ClientId{"c1"}})})
           .value();
   // Compiled once: it takes a third of a second without optimisation.
   static inline const std::shared_ptr<const redact::Redactor> redactor_ = redact::Redactor::compile().value();
@@ -292,7 +292,7 @@ TEST_F(ApiTest, MeSaysWhoTheTokenIs) {
   EXPECT_EQ(rest("sender"), parse(R"({"workspace":"acme","scopes":["ingest"],"clients":null,"development":false})"));
   EXPECT_EQ(rest("limited"), parse(R"({"workspace":"acme","scopes":["read"],"clients":["c1"],"development":false})"));
   EXPECT_EQ(rest("other"),
-            parse(R"({"workspace":"globex","scopes":["ingest","read","admin"],"clients":null,"development":false})"));
+            parse(R"({"workspace":"globex","scopes":["ingest","read","work","operate","admin"],"clients":null,"development":false})"));
   for (const char* stranger : {"", "wrong"}) {
     expect_problem(send("GET", "/api/v1/me", "", {}, stranger), 401, "unauthenticated");
   }
@@ -304,7 +304,7 @@ TEST_F(ApiTest, MeInDevelopmentIsWhoNeedsNoToken) {
   EXPECT_EQ(
       parse(send("GET", "/api/v1/me", "", {}, "").body),
       parse(
-          R"({"workspace":"default","name":"development","scopes":["ingest","read","admin"],"clients":null,"development":true})"));
+          R"({"workspace":"default","name":"development","scopes":["ingest","read","work","operate","admin"],"clients":null,"development":true})"));
 }
 
 TEST_F(ApiTest, EveryRouteThatIsNotPublicWasTriedWithoutAToken) {

@@ -27,21 +27,21 @@ std::string strings(const Range& range, Text text) {
 
 // Asks for a token without asking for a scope: a token that may only send is told so here and not by a 403.
 void Api::get_me(Exchange exchange) {
-  using access::Role;
+  using access::TokenScope;
   if (!exchange.caller().is_known) {
     return exchange.problem(Error(ErrorCode::kUnauthenticated, "send a token: Authorization: Bearer <token>"));
   }
   if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
   const access::Grant& grant = exchange.caller().grant;
-  std::vector<Role> scopes;
-  for (const Role role : {Role::kIngest, Role::kRead, Role::kAdmin}) {
-    if (grant.may(role)) scopes.push_back(role);
+  std::vector<TokenScope> scopes;
+  for (const TokenScope scope : access::kTokenScopes) {
+    if (grant.may(scope)) scopes.push_back(scope);
   }
   std::string body = R"({"workspace":)";
   append_json_string(body, grant.scope.workspace.value);
   body += R"(,"name":)";
   append_json_string(body, grant.sender);
-  body += R"(,"scopes":)" + strings(scopes, [](Role role) { return access::to_string(role); });
+  body += R"(,"scopes":)" + strings(scopes, [](TokenScope scope) { return access::to_string(scope); });
   body += R"(,"clients":)";
   body += grant.scope.clients.empty()
               ? "null"
@@ -54,7 +54,7 @@ void Api::get_me(Exchange exchange) {
 void Api::get_health(Exchange exchange) {
   health_pool_.run(std::move(exchange), [this](Exchange& held, const std::stop_token& stop) {
     const health::Report report = services_.health.report(stop);
-    const bool in_detail = held.caller().is_known && held.caller().grant.may(access::Role::kRead);
+    const bool in_detail = held.caller().is_known && held.caller().grant.may(access::TokenScope::kRead);
     held.json(in_detail ? report.detailed_json() : report.bare_json(), status_of(report));
   });
 }
@@ -67,7 +67,7 @@ void Api::get_live(Exchange exchange) { exchange.json(R"({"status":"healthy"})")
 void Api::get_ready(Exchange exchange) {
   if (services_.health.is_serving()) return exchange.json(R"({"status":"healthy"})");
   health::Health::Obstacle obstacle = services_.health.obstacle();
-  const bool in_detail = exchange.caller().is_known && exchange.caller().grant.may(access::Role::kRead);
+  const bool in_detail = exchange.caller().is_known && exchange.caller().grant.may(access::TokenScope::kRead);
   if (in_detail && !obstacle.cause.empty()) obstacle.what += ": " + obstacle.cause;
   std::string body = R"({"status":"unhealthy","message":)";
   append_json_string(body, obstacle.what);

@@ -151,7 +151,7 @@ http::GateDecision HttpReceiver::gate(http::Request& request) {
   }
   const auto grant = authenticator_.authenticate(request);
   if (!grant) return refuse(grant.error());
-  if (!grant->may(access::Role::kIngest))
+  if (!grant->may(access::TokenScope::kIngest))
     return refuse(Error(ErrorCode::kPermissionDenied, "this token may not send telemetry"));
   if (!format_of(*route, access::media_type_of(request.headers.get("content-type")))) {
     return refuse(

@@ -29,7 +29,8 @@ constexpr std::array<std::string_view, kBuiltInRuleCount> kNames = {
     "shopify-token",  "digitalocean-token",
     "heroku-key",     "databricks-token",
     "vault-token",    "meta-token",
-    "service-token",  "unstable",
+    "service-token",  "fettle-token",
+    "unstable",
 };
 
 using enum Alphabet;
@@ -122,6 +123,10 @@ constexpr TokenFormat kTokenFormats[] = {
     {kServiceToken, "dp.pt.", kAlnum, 40, false, true},
     {kServiceToken, "ATATT3", kWord, 50, false, true},
     {kServiceToken, "AGE-SECRET-KEY-1", kUpperDigits, 50},
+    // Our own: tokens, sessions and one-time links, as src/access makes them.
+    {kFettleToken, "fettle_t_", kAlnum, 40},
+    {kFettleToken, "fettle_s_", kAlnum, 40},
+    {kFettleToken, "fettle_l_", kAlnum, 40},
 };
 
 // A key's end, what may close it (quotes at any depth of escaping, brackets, both also percent-encoded), and the sign

@@ -57,6 +57,7 @@ enum RuleId : std::uint16_t {
   kVaultToken,
   kMetaToken,
   kServiceToken,
+  kFettleToken,
   kUnstable,
   kBuiltInRuleCount,
 };

@@ -317,12 +317,13 @@ class FileReader {
     entry.workspace = {workspace->second};
     if (const auto name = texts.find("name"); name != texts.end()) entry.name = name->second;
     for (const std::string& client : found->lists["clients"]) entry.clients.push_back({client});
-    if (found->lists["scopes"].empty()) return at(node.Mark(), key + ".scopes", "expected some of ingest, read, admin");
+    if (found->lists["scopes"].empty()) return at(node.Mark(), key + ".scopes", "expected some of ingest, read, work, operate, admin");
     for (const std::string& scope : found->lists["scopes"]) {
-      const auto role = access::role_named(scope);
-      if (!role)
-        return at(node.Mark(), key + ".scopes", fmt::format("expected ingest, read or admin, not '{}'", scope));
-      entry.roles.push_back(*role);
+      const auto known = access::token_scope_named(scope);
+      if (!known)
+        return at(node.Mark(), key + ".scopes",
+                  fmt::format("expected ingest, read, work, operate or admin, not '{}'", scope));
+      entry.scopes.push_back(*known);
     }
     config_.tokens.push_back(std::move(entry));
     return {};

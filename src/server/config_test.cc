@@ -96,7 +96,7 @@ tokens:
   const auto tokens = access::ConfiguredTokens::make(config->tokens);
   ASSERT_TRUE(tokens);
   EXPECT_EQ(tokens->find("one")->sender, "web");
-  EXPECT_TRUE(tokens->find("secret-of-the-file")->may(access::Role::kAdmin));
+  EXPECT_TRUE(tokens->find("secret-of-the-file")->may(access::TokenScope::kAdmin));
   EXPECT_EQ(tokens->find("foo")->scope.clients.at(0).value, "c1");
 }
 

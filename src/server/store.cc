@@ -64,9 +64,9 @@ Result<void> write_engine_tokens(const std::filesystem::path& file, const std::v
   std::string text = "[";
   for (const access::TokenEntry& token : tokens) {
     access::Grant grant;
-    for (const access::Role role : token.roles) grant.roles |= static_cast<std::uint8_t>(role);
+    for (const access::TokenScope scope : token.scopes) grant.scopes |= access::bit(scope);
     // The engine knows workspaces and no clients: whoever may see only some of them stays outside.
-    if (!grant.may(access::Role::kRead) || !token.clients.empty()) continue;
+    if (!grant.may(access::TokenScope::kRead) || !token.clients.empty()) continue;
     if (text.size() > 1) text += ',';
     text += R"({"sha256":")";
     append_hex(text, {reinterpret_cast<const char*>(token.sha256.data()), token.sha256.size()});

@@ -105,7 +105,7 @@ class Call final : public grpc::ServerGenericBidiReactor {
     auto grant = shared_.authenticator.authenticate(
         authorization == metadata.end() ? std::string_view{}
                                         : std::string_view(authorization->second.data(), authorization->second.size()));
-    if (grant && !grant->may(access::Role::kIngest)) {
+    if (grant && !grant->may(access::TokenScope::kIngest)) {
       end({grpc::StatusCode::PERMISSION_DENIED, "this token may not send telemetry"});
       return;
     }

@@ -161,8 +161,8 @@ export type Me = {
   readonly workspace: string;
   /** What the configuration calls the token, or the first 8 hex digits of its SHA-256. */
   readonly name: string;
-  /** `admin` includes the other two. */
-  readonly scopes: readonly ("ingest" | "read" | "admin")[];
+  /** `admin` includes the others, `operate` includes `read`. */
+  readonly scopes: readonly ("ingest" | "read" | "work" | "operate" | "admin")[];
   /** The only clients it may read; null for all. */
   readonly clients: readonly string[] | null;
   /** The server runs with --dev and asks for no token. */
