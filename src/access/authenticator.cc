@@ -1,5 +1,7 @@
 #include "access/authenticator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -119,7 +121,29 @@ Result<Grant> Authenticator::authenticate(const http::Request& request) const {
   if (request.headers.count("Authorization") > 1) {
     return fail(ErrorCode::kUnauthenticated, "more than one Authorization header");
   }
+  if (people_ != nullptr && !request.headers.has("Authorization") && request.headers.has("Cookie")) {
+    auto person = authenticate_person(request);
+    if (person) return std::move(person->grant);
+    // A browser keeps the cookie of whatever served this address before: in development it is no obstacle.
+    const bool is_stale = person.error().code() == ErrorCode::kUnauthenticated;
+    if (!is_stale || mode_ != Mode::kDevelopment) return std::unexpected(std::move(person).error());
+  }
   return authenticate(request.headers.get("Authorization"));
+}
+
+Result<Directory::Person> Authenticator::authenticate_person(const http::Request& request) const {
+  if (auto origin = check_request_origin(request); !origin) return std::unexpected(std::move(origin).error());
+  const std::string session =
+      request.headers.count("Cookie") == 1 ? session_in_cookies(request.headers.get("Cookie")) : std::string();
+  if (people_ == nullptr || session.empty()) return fail(ErrorCode::kUnauthenticated, "sign in");
+  std::string_view wanted = request.headers.get(kWorkspaceHeader);
+  if (wanted.empty()) wanted = request.query.get("workspace");
+  auto person = people_->person(session, {std::string(wanted)});
+  if (!person) return person;
+  if (changes_state(request.method) && !is_csrf_token(session, request.headers.get(kCsrfHeader))) {
+    return fail(ErrorCode::kPermissionDenied, fmt::format("send the session's token in {}", kCsrfHeader));
+  }
+  return person;
 }
 
 }  // namespace fettle::access

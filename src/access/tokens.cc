@@ -44,4 +44,11 @@ std::optional<Grant> ConfiguredTokens::find(std::string_view token) const {
   return found->grant;
 }
 
+std::optional<Grant> TokensOf::find(std::string_view token) const {
+  for (const Tokens* source : sources_) {
+    if (auto grant = source->find(token)) return grant;
+  }
+  return std::nullopt;
+}
+
 }  // namespace fettle::access

@@ -52,4 +52,14 @@ class ConfiguredTokens final : public Tokens {
   std::vector<Known> known_;
 };
 
+// Several sources of tokens as one, asked in turn. They outlive it.
+class TokensOf final : public Tokens {
+ public:
+  explicit TokensOf(std::vector<const Tokens*> sources) : sources_(std::move(sources)) {}
+  std::optional<Grant> find(std::string_view token) const override;
+
+ private:
+  std::vector<const Tokens*> sources_;
+};
+
 }  // namespace fettle::access
