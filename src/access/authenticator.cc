@@ -50,6 +50,12 @@ bool is_own_origin(std::string_view origin, std::string_view host) {
   return false;
 }
 
+// A page names it in a header; an EventSource, which can set none, in the query.
+std::string_view workspace_named_by(const http::Request& request) {
+  const std::string_view header = request.headers.get(kWorkspaceHeader);
+  return header.empty() ? request.query.get("workspace") : header;
+}
+
 bool changes_state(std::string_view method) { return method != "GET" && method != "HEAD" && method != "OPTIONS"; }
 
 }  // namespace
@@ -128,7 +134,12 @@ Result<Grant> Authenticator::authenticate(const http::Request& request) const {
     const bool is_stale = person.error().code() == ErrorCode::kUnauthenticated;
     if (!is_stale || mode_ != Mode::kDevelopment) return std::unexpected(std::move(person).error());
   }
-  return authenticate(request.headers.get("Authorization"));
+  auto grant = authenticate(request.headers.get("Authorization"));
+  const std::string_view wanted = workspace_named_by(request);
+  if (grant && !wanted.empty() && wanted != grant->scope.workspace.value) {
+    return fail(ErrorCode::kNotFound, "no such workspace");
+  }
+  return grant;
 }
 
 Result<Directory::Person> Authenticator::authenticate_person(const http::Request& request) const {
@@ -136,9 +147,7 @@ Result<Directory::Person> Authenticator::authenticate_person(const http::Request
   const std::string session =
       request.headers.count("Cookie") == 1 ? session_in_cookies(request.headers.get("Cookie")) : std::string();
   if (people_ == nullptr || session.empty()) return fail(ErrorCode::kUnauthenticated, "sign in");
-  std::string_view wanted = request.headers.get(kWorkspaceHeader);
-  if (wanted.empty()) wanted = request.query.get("workspace");
-  auto person = people_->person(session, {std::string(wanted)});
+  auto person = people_->person(session, {std::string(workspace_named_by(request))});
   if (!person) return person;
   if (changes_state(request.method) && !is_csrf_token(session, request.headers.get(kCsrfHeader))) {
     return fail(ErrorCode::kPermissionDenied, fmt::format("send the session's token in {}", kCsrfHeader));

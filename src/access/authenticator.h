@@ -5,7 +5,8 @@
 //
 // A program sends a token. A person's browser sends the cookie of its session instead, names the workspace it shows in
 // X-Fettle-Workspace (or, where it can set no header, in the query parameter `workspace`), and with whatever changes
-// something the session's X-Fettle-Csrf. Listeners for telemetry are given no directory: they know no sessions.
+// something the session's X-Fettle-Csrf. A token that is sent to another workspace than its own is refused as well.
+// Listeners for telemetry are given no directory: they know no sessions.
 //
 // With Mode::kDevelopment no token is needed and everything goes to workspace `default`; a token that is sent is still
 // looked up. Because such a server trusts whoever reaches it, and a web page of anybody's can reach it through the

@@ -97,14 +97,16 @@ bool is_larger(const Right& right, const Object& object) {
 
 // The same act in words, with what made it large.
 std::string act(const Right& right, bool larger) {
-  if (!larger) return std::string(right.name);
+  std::string name(right.name);
+  std::ranges::replace(name, '_', ' ');
+  if (!larger) return name;
   switch (right.measure) {
-    case Measure::kCount: return fmt::format("{} more than {} at once", right.name, right.most);
-    case Measure::kDuration: return fmt::format("{} for more than {} h", right.name, right.most / 3600);
-    case Measure::kBreadth: return fmt::format("{} the whole workspace", right.name);
+    case Measure::kCount: return fmt::format("{} more than {} at once", name, right.most);
+    case Measure::kDuration: return fmt::format("{} for more than {} h", name, right.most / 3600);
+    case Measure::kBreadth: return fmt::format("{} the whole workspace", name);
     case Measure::kNone: break;
   }
-  return std::string(right.name);
+  return name;
 }
 
 Decision deny(Decision::Denial denial, std::string reason, std::optional<Role> needs = std::nullopt) {
@@ -168,6 +170,13 @@ Decision can(const Grant& actor, Action action, const Object& object) {
                                                     : "seeing payloads was not given to you");
   }
   return {.allowed = true};
+}
+
+bool could(const Grant& actor, Action action) {
+  // The smallest object there is: one thing, of a client that is the caller's own.
+  static const std::vector<ClientId> kAnyClient = {{"any"}};
+  const std::span<const ClientId> own = actor.scope.clients.empty() ? kAnyClient : actor.scope.clients;
+  return can(actor, action, {.clients = own.first(1)}).allowed;
 }
 
 Result<void> check(const Grant& actor, Action action, const Object& object) {

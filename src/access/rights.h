@@ -94,6 +94,9 @@ struct Decision {
 
 Decision can(const Grant& actor, Action action, const Object& object = {});
 
+// Whether the caller can do it to anything at all: the gate in front of a route, before it is known to what.
+bool could(const Grant& actor, Action action);
+
 // The same as a Result: kNotFound for what lies elsewhere, else kPermissionDenied with the reason.
 Result<void> check(const Grant& actor, Action action, const Object& object = {});
 

@@ -171,6 +171,14 @@ TEST(Rights, ATokenMayWhatItsScopesAreFor) {
   for (const Right& right : rights()) EXPECT_FALSE(can(token(0), right.action).allowed) << right.name;
 }
 
+TEST(Rights, WhatCouldBeDoneToSomethingPassesTheGate) {
+  EXPECT_TRUE(could(person(Role::kOperator), kStop));
+  EXPECT_FALSE(can(person(Role::kOperator), kStop).allowed) << "of the whole workspace";
+  EXPECT_TRUE(could(person(Role::kOperator, kOne), kNote));
+  EXPECT_FALSE(could(person(Role::kViewer), kNote));
+  EXPECT_FALSE(could(person(Role::kOperator), kResume));
+}
+
 TEST(Rights, APersonsSessionSendsNoTelemetry) { EXPECT_FALSE(can(person(Role::kOwner), kSend).allowed); }
 
 }  // namespace

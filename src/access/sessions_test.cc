@@ -86,6 +86,11 @@ TEST_P(SessionRequestTest, TheRequestNamesItsWorkspace) {
   http::Request by_query = request("GET", {cookie()});
   by_query.query = *http::Query::parse("workspace=globex");
   EXPECT_EQ(authenticator.authenticate(by_query).error().code(), ErrorCode::kNotFound);
+  const auto token = add_token(bit(TokenScope::kRead));
+  const std::pair<std::string, std::string> bearer = {"Authorization", "Bearer " + token.text};
+  EXPECT_TRUE(authenticator.authenticate(request("GET", {bearer, {"X-Fettle-Workspace", "acme"}})));
+  EXPECT_EQ(authenticator.authenticate(request("GET", {bearer, {"X-Fettle-Workspace", "globex"}})).error().code(),
+            ErrorCode::kNotFound);
 }
 
 TEST_P(SessionRequestTest, AListenerWithoutPeopleKnowsNoSessions) {

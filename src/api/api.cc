@@ -47,6 +47,7 @@ Api::Api(Services services, Limits limits)
     : services_(services),
       limits_(limits),
       ui_(embedded_files()),
+      access_{.rooms = services.access, .authenticator = services.authenticator, .clock = services.clock},
       tails_(services.reader, services.clock, services.metrics, limits.tails),
       health_pool_("health", 1, kHealthQueueMax, services.metrics),
       reads_("reads", limits.query_threads, limits.query_queue_max, services.metrics) {
@@ -67,6 +68,7 @@ void Api::add_routes() {
     router_.add({.method = "GET",
                  .path = path,
                  .scope = scope,
+                 .right = scope ? std::optional(access::Action::kSee) : std::nullopt,
                  .body_bytes_max = 0,
                  .content_types = {},
                  .handle = [this, answer](Exchange exchange) { (this->*answer)(std::move(exchange)); }});
@@ -75,6 +77,7 @@ void Api::add_routes() {
     router_.add({.method = "POST",
                  .path = path,
                  .scope = scope,
+                 .right = scope ? std::optional(access::Action::kSee) : std::nullopt,
                  .body_bytes_max = kQueryBodyBytesMax,
                  .content_types = {"application/json"},
                  .handle = [this, answer](Exchange exchange) { (this->*answer)(std::move(exchange)); }});
@@ -97,6 +100,19 @@ void Api::add_routes() {
   get("/health/ready", std::nullopt, &Api::get_ready);
   get("/metrics", TokenScope::kRead, &Api::get_metrics);
   get("/api/v1/openapi.json", std::nullopt, &Api::get_openapi);
+  add_session_routes(router_, access_);
+  add_member_routes(router_, access_);
+  add_token_routes(router_, access_);
+  add_workspace_routes(router_, access_);
+}
+
+std::vector<std::pair<std::string, std::string>> Api::route_rights() const {
+  std::vector<std::pair<std::string, std::string>> rights;
+  for (const Route& route : router_.routes()) {
+    rights.emplace_back(fmt::format("{} {}", route.method, route.path),
+                        route.right ? access::right_of(*route.right).name : "none");
+  }
+  return rights;
 }
 
 std::vector<std::string> Api::route_names() const {
@@ -137,6 +153,9 @@ Result<Api::Admission> Api::admit(const http::Request& request) const {
   if (route.scope && !admission.caller.grant.may(*route.scope)) {
     return fail(ErrorCode::kPermissionDenied,
                 fmt::format("this token lacks the scope '{}'", access::to_string(*route.scope)));
+  }
+  if (route.right && !access::could(admission.caller.grant, *route.right)) {
+    return fail(ErrorCode::kPermissionDenied, access::can(admission.caller.grant, *route.right).reason);
   }
   if (!route.content_types.empty()) {
     const std::string type = access::media_type_of(request.headers.get("Content-Type"));

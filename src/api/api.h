@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "access/authenticator.h"
+#include "api/access_routes.h"
 #include "api/filters.h"
 #include "api/ingest_view.h"
 #include "api/log_tails.h"
@@ -44,6 +45,7 @@ struct Services {
   const redact::Redactor& redactor;
   metrics::Registry& metrics;
   Clock& clock;
+  AccessRooms access = {};
 };
 
 struct Limits {
@@ -82,6 +84,8 @@ class Api {
 
   // Every route of its own and every mounted one as "GET /api/v1/spans", for the check against the OpenAPI document.
   std::vector<std::string> route_names() const;
+  // Its own routes with the name of the right that each asks for, or "none".
+  std::vector<std::pair<std::string, std::string>> route_rights() const;
 
  private:
   struct Admission;
@@ -120,6 +124,7 @@ class Api {
   const Services services_;
   const Limits limits_;
   const WebUi ui_;
+  AccessRoutes access_;
   Router router_;
   std::vector<Mount> mounts_;
   LogTails tails_;

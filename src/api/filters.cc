@@ -138,7 +138,7 @@ Result<void> each(const http::Query& query, std::span<const std::string_view> ot
     if (auto good = check_value(name, value); !good) return good;
     Result<bool> taken = take(name, value);
     if (!taken) return std::unexpected(std::move(taken).error());
-    if (!*taken) return unknown(name);
+    if (!*taken && name != "workspace") return unknown(name);
   }
   return {};
 }
@@ -239,7 +239,8 @@ Result<telemetry::PageRequest> page_request(const http::Query& query) {
 
 Result<void> only_parameters(const http::Query& query, std::span<const std::string_view> known) {
   for (const auto& [name, value] : query) {
-    if (!contains(known, name)) return unknown(name);
+    // Every route may be told the workspace so; the authenticator has read it.
+    if (name != "workspace" && !contains(known, name)) return unknown(name);
   }
   return {};
 }

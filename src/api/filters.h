@@ -41,7 +41,7 @@ Result<telemetry::PageRequest> page_request(const http::Query& query);
 Result<std::uint32_t> number_parameter(const http::Query& query, std::string_view name, std::uint32_t least,
                                        std::uint32_t most, std::uint32_t otherwise);
 
-// kInvalidArgument for any parameter that is not in `known`.
+// kInvalidArgument for any parameter that is neither `workspace` nor in `known`.
 Result<void> only_parameters(const http::Query& query, std::span<const std::string_view> known);
 
 // Words that must all occur, "quoted phrases", and *parts* of words.

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "access/rights.h"
 #include "access/tokens.h"
 #include "api/exchange.h"
 
@@ -18,8 +19,10 @@ namespace fettle::api {
 
 struct Route {
   std::string_view method;
-  std::string_view path;             // segments, "{name}" for a segment of any text
+  std::string_view path;                    // segments, "{name}" for a segment of any text
   std::optional<access::TokenScope> scope;  // none: anybody may ask, and a token is looked at if there is one
+  // What the caller must be able to do to something; which object it is about, the handler asks again.
+  std::optional<access::Action> right;
   std::size_t body_bytes_max = 0;
   std::vector<std::string_view> content_types;  // of the body, when there may be one
   // Called on an I/O thread: what blocks goes to the ReadPool.

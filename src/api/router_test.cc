@@ -13,7 +13,8 @@ class RouterTest : public testing::Test {
                                        {"GET", "/a/{x}/b"},
                                        {"GET", "/logs"},
                                        {"GET", "/logs/tail"}}) {
-      router_.add({.method = method, .path = path, .scope = {}, .body_bytes_max = 0, .content_types = {}, .handle = {}});
+      router_.add(
+          {.method = method, .path = path, .scope = {}, .body_bytes_max = 0, .content_types = {}, .handle = {}});
     }
   }
   std::string route_of(std::string_view method, std::string_view path) {

@@ -169,6 +169,96 @@ export type Me = {
   readonly development: boolean;
 };
 
+export type Session = {
+  readonly user_id: string;
+  readonly email: string;
+  readonly name: string;
+  /** The one named by X-Fettle-Workspace, or one they belong to. */
+  readonly workspace: string;
+  readonly role: RoleName;
+  /** The only clients they see; null for all. */
+  readonly clients: readonly string[] | null;
+  /** Whether they see payloads. */
+  readonly payloads: boolean;
+  readonly workspaces: readonly ({
+    readonly id: string;
+    readonly name: string;
+  })[];
+  /** Each right with true, or the sentence that says who has it. */
+  readonly can: Readonly<Record<string, boolean | string>>;
+  readonly csrf_token: string;
+};
+
+export type RoleName = "viewer" | "operator" | "manager" | "admin" | "owner";
+
+export type Links = {
+  readonly links: readonly ({
+    readonly id: string;
+    readonly purpose: "first_owner" | "invitation" | "password_reset";
+    readonly email: string;
+    readonly role: RoleName;
+    readonly clients: readonly string[] | null;
+    readonly payloads: boolean | null;
+    readonly created_by: string;
+    readonly created_at: string;
+    readonly expires_at: string;
+  })[];
+};
+
+export type Members = {
+  readonly members: readonly ({
+    readonly user_id: string;
+    readonly email: string;
+    readonly name: string;
+    readonly role: RoleName;
+    readonly clients: readonly string[] | null;
+    readonly payloads: boolean | null;
+    readonly disabled: boolean;
+    readonly created_at: string;
+  })[];
+};
+
+export type ScopeName = "ingest" | "read" | "work" | "operate" | "admin";
+
+export type Tokens = {
+  readonly tokens: readonly ({
+    readonly id: string;
+    readonly name: string;
+    /** Its last four characters. */
+    readonly hint: string;
+    readonly scopes: readonly ScopeName[];
+    readonly clients: readonly string[] | null;
+    readonly payloads: boolean | null;
+    readonly created_by: string;
+    readonly created_at: string;
+    readonly expires_at: string | null;
+    readonly revoked_at: string | null;
+    /** To a minute. */
+    readonly last_used_at: string | null;
+  })[];
+};
+
+export type Plan = {
+  readonly name?: string;
+  /** Names, or beginnings that end in an asterisk; none for all. */
+  readonly workflows?: readonly string[];
+  /** Whether the work of agents may run. */
+  readonly agents?: boolean;
+  readonly concurrent_runs_max?: number | null;
+  readonly month_tokens_max?: number | null;
+  /** Millionths of a US dollar. */
+  readonly month_micro_usd_max?: number | null;
+};
+
+export type Workspace = {
+  readonly id: string;
+  readonly name: string;
+  readonly plan: Plan;
+  /** For each pack the roles that may run agents. Without any, operators and above may. */
+  readonly run_ai: Readonly<Record<string, readonly RoleName[]>>;
+  readonly created_at: string;
+};
+
 export interface ApiGet {
   readonly "/api/v1/traces/{trace_id}": {
     readonly query: {};
@@ -320,5 +410,27 @@ export interface ApiGet {
   readonly "/api/v1/openapi.json": {
     readonly query: {};
     readonly answer: Readonly<Record<string, unknown>>;
+  };
+  readonly "/api/v1/session": {
+    readonly query: {};
+    readonly answer: Session;
+  };
+  readonly "/api/v1/links": {
+    readonly query: {};
+    readonly answer: Links;
+  };
+  readonly "/api/v1/members": {
+    readonly query: {
+      readonly after?: string;
+    };
+    readonly answer: Members;
+  };
+  readonly "/api/v1/tokens": {
+    readonly query: {};
+    readonly answer: Tokens;
+  };
+  readonly "/api/v1/workspace": {
+    readonly query: {};
+    readonly answer: Workspace;
   };
 }

@@ -1,0 +1,303 @@
+// Every endpoint by every role, token scope and foreign workspace, generated from the OpenAPI description: each
+// operation there names the right it asks for in x-fettle-right, and one that does not fails here.
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <map>
+#include <set>
+
+#include "access/schema.h"
+#include "access/token_store.h"
+#include "api/api.h"
+#include "api/fake_reader_for_test.h"
+#include "api/openapi.h"
+#include "db/testing.h"
+#include "http/client.h"
+#include "ledger/schema.h"
+#include "redact/redactor.h"
+
+namespace fettle::api {
+namespace {
+
+using boost::json::parse;
+
+struct Operation {
+  std::string method;
+  std::string path;
+  std::string right;
+};
+
+std::vector<Operation> described() {
+  std::vector<Operation> operations;
+  constexpr std::pair<const char*, const char*> kMethods[] = {
+      {"GET", "get"}, {"POST", "post"}, {"PUT", "put"}, {"PATCH", "patch"}, {"DELETE", "delete"}};
+  const auto document = parse(openapi_json());
+  for (const auto& [path, item] : document.at("paths").as_object()) {
+    for (const auto& [method, key] : kMethods) {
+      const auto* operation = item.as_object().if_contains(key);
+      if (operation == nullptr) continue;
+      const auto* right = operation->as_object().if_contains("x-fettle-right");
+      operations.push_back({.method = method,
+                            .path = std::string(path),
+                            .right = right == nullptr ? "" : std::string(right->as_string())});
+    }
+  }
+  return operations;
+}
+
+class QuietIngest final : public IngestView {
+ public:
+  std::vector<ingest::BalanceRow> balance(const WorkspaceId&) const override { return {}; }
+  IngestStatus status(const WorkspaceId&) const override { return {}; }
+};
+
+class AuthorisationTest : public testing::Test {
+ protected:
+  static constexpr const char* kPassword = "correct horse battery";
+
+  void SetUp() override {
+    ASSERT_TRUE(db::migrate(*ledger_, {&ledger::migrations(), &access::migrations()}));
+    for (const char* workspace : {"acme", "globex"}) {
+      ASSERT_TRUE(ledger_->write_and_wait([&](db::Transaction& tx) {
+        return access::create_workspace(tx, by_system(workspace), {workspace}, workspace);
+      }));
+    }
+    api_.emplace(Services{.authenticator = authenticator_,
+                          .reader = reader_,
+                          .ingest = ingest_,
+                          .health = health_,
+                          .redactor = *redactor_,
+                          .metrics = store_.registry,
+                          .clock = clock_,
+                          .access = {.directory = &directory_,
+                                     .accounts = &accounts_,
+                                     .ledger = ledger_.get(),
+                                     .auditor = &auditor_,
+                                     .rng = &rng_}},
+                 Limits{.query_threads = 1});
+    server_.emplace(http::ServerOptions{.threads = 1}, store_.registry);
+    const auto address = server_->listen("127.0.0.1:0", api_->gate(), api_->handler());
+    ASSERT_TRUE(address);
+    server_->start();
+    client_.emplace("http://" + *address, http::ClientOptions{});
+  }
+
+  void TearDown() override {
+    if (api_) api_->stop();
+    if (server_) server_->stop(std::chrono::seconds(5));
+    hasher_.stop();
+    directory_.stop();
+    ledger_->close();
+  }
+
+  access::Change by_system(std::string workspace) {
+    return {.auditor = auditor_, .actor = access::system_actor({std::move(workspace)}), .now = clock_.now()};
+  }
+
+  using Headers = std::vector<std::pair<std::string, std::string>>;
+  http::Response send(std::string method, std::string target, std::string body, Headers headers) {
+    http::ClientRequest request{.method = std::move(method), .target = std::move(target), .headers = {}, .body = {}};
+    headers.emplace_back("Content-Type", "application/json");
+    for (auto& [name, value] : headers) request.headers.add(std::move(name), std::move(value));
+    if (!body.empty()) request.body.push_back(std::move(body));
+    auto response = client_->send(request);
+    EXPECT_TRUE(response) << response.error().message();
+    return response ? std::move(*response) : http::Response{.status = 0, .headers = {}, .body = {}};
+  }
+
+  // The headers of a session of somebody with that role.
+  Headers person(access::Role role, std::vector<ClientId> clients = {}, const std::string& workspace = "acme") {
+    const std::string email = "p" + std::to_string(++people_) + "@acme.example";
+    const access::NewLink made{.id = access::make_identifier("lnk_", rng_),
+                               .credential = access::make_credential(access::CredentialKind::kLink, rng_)};
+    const auto invited = ledger_->write_and_wait([&](db::Transaction& tx) {
+      return access::invite(tx, by_system(workspace), made, email, {.role = role, .clients = clients});
+    });
+    EXPECT_TRUE(invited) << invited.error().message();
+    const auto response =
+        send("POST", "/api/v1/links/redeem",
+             R"({"link":")" + made.credential + R"(","name":"Somebody","password":")" + kPassword + R"("})", {});
+    EXPECT_EQ(response.status, 200) << response.body;
+    const std::string cookie(response.headers.get("Set-Cookie"));
+    EXPECT_TRUE(cookie.contains("HttpOnly; SameSite=Strict")) << cookie;
+    const auto answer = parse(response.body);
+    return {{"Cookie", cookie.substr(0, cookie.find(';'))},
+            {"X-Fettle-Csrf", std::string(answer.at("csrf_token").as_string())}};
+  }
+
+  Headers program(access::TokenScopes scopes, const std::string& workspace = "acme") {
+    const access::NewToken made{.id = access::make_identifier("tok_", rng_),
+                                .credential = access::make_credential(access::CredentialKind::kToken, rng_),
+                                .name = "program",
+                                .scopes = scopes};
+    const auto stored = directory_.change_and_wait(
+        [&](db::Transaction& tx) { return access::create_token(tx, by_system(workspace), made); });
+    EXPECT_TRUE(stored) << stored.error().message();
+    return {{"Authorization", "Bearer " + made.credential}};
+  }
+
+  static std::string target_of(const Operation& operation) {
+    std::string target = operation.path;
+    for (std::size_t open = target.find('{'); open != std::string::npos; open = target.find('{')) {
+      target.replace(open, target.find('}') - open + 1, "none");
+    }
+    return target;
+  }
+  static std::string body_of(const Operation& operation) {
+    return operation.method == "GET" || operation.method == "DELETE" ? "" : "{}";
+  }
+
+  SystemRng rng_;
+  db::TestStore store_{db::Dialect::kSqlite};
+  SystemClock clock_;
+  std::unique_ptr<db::Database> ledger_ = store_.open();
+  static inline const std::shared_ptr<const redact::Redactor> redactor_ = redact::Redactor::compile().value();
+  ledger::Auditor auditor_{redactor_, clock_, store_.registry};
+  access::Directory directory_{*ledger_, clock_, store_.registry, {}};
+  access::PasswordHasher hasher_{{.threads = 1, .queue_max = 64, .memory_bytes = 1 << 20, .passes = 1},
+                                 store_.registry};
+  access::LoginThrottle throttle_{{}, clock_};
+  access::Accounts accounts_{{*ledger_, directory_, hasher_, throttle_, auditor_, clock_, rng_}, {.home = {"acme"}}};
+  access::Authenticator authenticator_{&directory_, access::Mode::kTokens, &directory_};
+  FakeReader reader_;
+  QuietIngest ingest_;
+  health::Health health_{clock_, "9.9.9"};
+  std::optional<Api> api_;
+  std::optional<http::Server> server_;
+  std::optional<http::Client> client_;
+  int people_ = 0;
+};
+
+TEST_F(AuthorisationTest, EveryOperationDeclaresTheRightThatItsRouteAsksFor) {
+  std::map<std::string, std::string> routed;
+  for (auto& [name, right] : api_->route_rights()) routed[name] = right;
+  for (const Operation& operation : described()) {
+    const std::string name = operation.method + " " + operation.path;
+    ASSERT_FALSE(operation.right.empty()) << name << " lacks x-fettle-right";
+    EXPECT_TRUE(operation.right == "none" || access::action_named(operation.right)) << name << " " << operation.right;
+    // The senders' endpoints are mounted by another room.
+    if (operation.right == "send") continue;
+    EXPECT_EQ(routed[name], operation.right) << name;
+  }
+}
+
+TEST_F(AuthorisationTest, WithoutIdentityOnlyWhatNeedsNoneIsAnswered) {
+  const std::set<std::string> open = {
+      "GET /health",    "GET /health/live",     "GET /health/ready",        "GET /api/v1/openapi.json",
+      "GET /api/v1/me", "POST /api/v1/session", "POST /api/v1/links/redeem"};
+  for (const Operation& operation : described()) {
+    if (operation.right == "send") continue;
+    const std::string name = operation.method + " " + operation.path;
+    EXPECT_EQ(operation.right == "none", open.contains(name)) << name;
+    if (operation.right == "none") continue;
+    EXPECT_EQ(send(operation.method, target_of(operation), body_of(operation), {}).status, 401) << name;
+  }
+}
+
+TEST_F(AuthorisationTest, EveryEndpointRefusesEveryRoleWithoutItsRightAndNoOther) {
+  for (const access::Role role : access::kRoles) {
+    // Endpoints that end what the others need come last, with a session of their own.
+    const Headers headers = person(role);
+    const access::Grant grant{.scope = {.workspace = {"acme"}, .clients = {}},
+                              .scopes = access::scopes_of(role),
+                              .kind = access::ActorKind::kUser,
+                              .role = role,
+                              .runs_ai = true};
+    for (const Operation& operation : described()) {
+      const auto action = access::action_named(operation.right);
+      const std::string name = operation.method + " " + operation.path;
+      if (!action || operation.right == "send" || name == "DELETE /api/v1/session") continue;
+      // A tail never ends by itself.
+      if (operation.path.ends_with("/tail") && access::could(grant, *action)) continue;
+      const int status = send(operation.method, target_of(operation), body_of(operation), headers).status;
+      EXPECT_EQ(status == 403, !access::could(grant, *action)) << name << " by " << to_string(role) << ": " << status;
+      EXPECT_NE(status, 401) << name;
+      EXPECT_LT(status, 500) << name;
+    }
+    EXPECT_EQ(send("DELETE", "/api/v1/session", "", headers).status, 200);
+    EXPECT_EQ(send("GET", "/api/v1/session", "", headers).status, 401) << "the session has ended";
+  }
+}
+
+TEST_F(AuthorisationTest, EveryEndpointRefusesEveryScopeWithoutItsRight) {
+  for (const access::TokenScope scope : access::kTokenScopes) {
+    const Headers headers = program(access::bit(scope));
+    const access::Grant grant{.scope = {.workspace = {"acme"}, .clients = {}}, .scopes = access::bit(scope)};
+    for (const Operation& operation : described()) {
+      const auto action = access::action_named(operation.right);
+      if (!action || operation.right == "send" || *action == access::Action::kOwnAccount) continue;
+      if (operation.path.ends_with("/tail") && access::could(grant, *action)) continue;
+      const int status = send(operation.method, target_of(operation), body_of(operation), headers).status;
+      EXPECT_EQ(status == 403, !access::could(grant, *action))
+          << operation.method << " " << operation.path << " by " << to_string(scope) << ": " << status;
+    }
+  }
+}
+
+TEST_F(AuthorisationTest, NoChangeOfASessionIsTakenWithoutItsCsrfToken) {
+  Headers headers = person(access::Role::kOwner);
+  headers.pop_back();
+  for (const Operation& operation : described()) {
+    if (operation.method == "GET" || operation.right == "none" || operation.right == "send") continue;
+    EXPECT_EQ(send(operation.method, target_of(operation), body_of(operation), headers).status, 403)
+        << operation.method << " " << operation.path;
+  }
+}
+
+TEST_F(AuthorisationTest, WhatBelongsToAnotherWorkspaceDoesNotExist) {
+  const Headers owner = person(access::Role::kOwner);
+  const Headers stranger = person(access::Role::kOwner, {}, "globex");
+  const auto made = send("POST", "/api/v1/tokens", R"({"name":"x","scopes":["read"]})", owner);
+  ASSERT_EQ(made.status, 201) << made.body;
+  const std::string token(parse(made.body).at("id").as_string());
+  const std::string user(parse(send("GET", "/api/v1/session", "", owner).body).at("user_id").as_string());
+  EXPECT_EQ(send("DELETE", "/api/v1/tokens/" + token, "", stranger).status, 404);
+  EXPECT_EQ(send("PATCH", "/api/v1/members/" + user, R"({"role":"viewer"})", stranger).status, 404);
+  EXPECT_EQ(send("DELETE", "/api/v1/members/" + user, "", stranger).status, 404);
+  EXPECT_EQ(send("POST", "/api/v1/members/" + user + "/password-link", "{}", stranger).status, 404);
+  EXPECT_EQ(send("POST", "/api/v1/workspace/transfer", R"({"user_id":")" + user + "\"}", stranger).status, 404);
+  for (const char* list : {"/api/v1/tokens", "/api/v1/members", "/api/v1/links"}) {
+    const std::string body = send("GET", list, "", stranger).body;
+    EXPECT_FALSE(body.contains(user) || body.contains(token)) << body;
+  }
+  Headers elsewhere = owner;
+  elsewhere.emplace_back("X-Fettle-Workspace", "globex");
+  EXPECT_EQ(send("GET", "/api/v1/members", "", elsewhere).status, 404);
+}
+
+TEST_F(AuthorisationTest, WhoeverIsLimitedToSomeClientsLearnsOfNoOthers) {
+  const Headers limited = person(access::Role::kAdmin, {{"c-1"}});
+  for (const char* list : {"/api/v1/tokens", "/api/v1/members", "/api/v1/links"}) {
+    EXPECT_EQ(send("GET", list, "", limited).status, 403) << list;
+  }
+}
+
+TEST_F(AuthorisationTest, ATokenIsShownOnceAndEndsAtOnce) {
+  const Headers owner = person(access::Role::kOwner);
+  const auto made = parse(send("POST", "/api/v1/tokens", R"({"name":"x","scopes":["read"]})", owner).body);
+  const std::string text(made.at("token").as_string());
+  const Headers bearer = {{"Authorization", "Bearer " + text}};
+  EXPECT_EQ(send("GET", "/api/v1/workspace", "", bearer).status, 200);
+  EXPECT_FALSE(send("GET", "/api/v1/tokens", "", owner).body.contains(text));
+  EXPECT_EQ(send("DELETE", "/api/v1/tokens/" + std::string(made.at("id").as_string()), "", owner).status, 200);
+  EXPECT_EQ(send("GET", "/api/v1/workspace", "", bearer).status, 401);
+}
+
+TEST_F(AuthorisationTest, SigningInGivesACookieAndSaysWhatMayBeDone) {
+  const Headers owner = person(access::Role::kManager);
+  const auto wrong = send("POST", "/api/v1/session", R"({"email":"p1@acme.example","password":"wrong"})", {});
+  EXPECT_EQ(wrong.status, 401);
+  EXPECT_FALSE(wrong.headers.has("Set-Cookie"));
+  const auto right = send("POST", "/api/v1/session",
+                          R"({"email":"p1@acme.example","password":")" + std::string(kPassword) + "\"}", {});
+  ASSERT_EQ(right.status, 200) << right.body;
+  const std::string cookie(right.headers.get("Set-Cookie"));
+  const auto session = parse(send("GET", "/api/v1/session", "", {{"Cookie", cookie.substr(0, cookie.find(';'))}}).body);
+  EXPECT_EQ(session.at("role").as_string(), "manager");
+  EXPECT_EQ(session.at("can").at("resume").as_bool(), true);
+  EXPECT_EQ(session.at("can").at("manage_people").as_string(), "admins can manage people");
+  EXPECT_EQ(session.at("csrf_token").as_string(), parse(right.body).at("csrf_token").as_string());
+}
+
+}  // namespace
+}  // namespace fettle::api
