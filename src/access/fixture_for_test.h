@@ -21,6 +21,12 @@
 
 namespace fettle::access {
 
+// Of an expected failure: asking a success for its error reads what is not there.
+template <class T>
+std::optional<ErrorCode> code_of(const Result<T>& result) {
+  return result ? std::nullopt : std::optional(result.error().code());
+}
+
 class AccessTest : public db::StoreTest {
  protected:
   template <class Body>

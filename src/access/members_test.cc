@@ -90,7 +90,7 @@ TEST_P(MembersTest, NobodyWithoutTheRightChangesAnything) {
       const auto elsewhere =
           write([&](db::Transaction& tx) { return attempt.act(tx, by(grant(Role::kOwner, "nowhere"))); });
       ASSERT_FALSE(elsewhere) << attempt.what;
-      EXPECT_EQ(elsewhere.error().code(), ErrorCode::kNotFound) << attempt.what;
+      EXPECT_EQ(code_of(elsewhere), ErrorCode::kNotFound) << attempt.what;
 
       Grant limited = grant(Role::kOwner);
       limited.scope.clients = {{"c-1"}};
@@ -99,10 +99,10 @@ TEST_P(MembersTest, NobodyWithoutTheRightChangesAnything) {
   }
   for (const Role role : kRoles) {
     const auto made = write([&](db::Transaction& tx) { return create_workspace(tx, by(grant(role)), {"mine"}, "x"); });
-    EXPECT_EQ(made.error().code(), ErrorCode::kPermissionDenied);
+    EXPECT_EQ(code_of(made), ErrorCode::kPermissionDenied);
     const auto first =
         write([&](db::Transaction& tx) { return make_first_owner_link(tx, by(grant(role)), new_link()); });
-    EXPECT_EQ(first.error().code(), ErrorCode::kPermissionDenied);
+    EXPECT_EQ(code_of(first), ErrorCode::kPermissionDenied);
     if (role == Role::kOwner) continue;
     EXPECT_FALSE(write([&](db::Transaction& tx) { return delete_workspace(tx, by(grant(role))); }));
     EXPECT_FALSE(write([&](db::Transaction& tx) { return transfer_workspace(tx, by(grant(role)), victim); }));
@@ -167,15 +167,14 @@ TEST_P(MembersTest, AWorkspaceIsHandedOver) {
 TEST_P(MembersTest, MembersOfAnotherWorkspaceDoNotExist) {
   const std::string id = add_person("mara@acme.example", {.role = Role::kViewer});
   const Scope globex{.workspace = {"globex"}, .clients = {}};
-  EXPECT_EQ(member(id, globex).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(code_of(member(id, globex)), ErrorCode::kNotFound);
   const auto listed = database->read_and_wait([&](db::Reader& reader) { return list_members(reader, globex); });
   EXPECT_TRUE(listed->empty());
   const auto removed = write([&](auto& tx) { return remove_member(tx, by(grant(Role::kOwner, "globex")), id); });
-  EXPECT_EQ(removed.error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(code_of(removed), ErrorCode::kNotFound);
   const auto token = add_token(bit(TokenScope::kRead));
-  EXPECT_EQ(
-      write([&](auto& tx) { return revoke_token(tx, by(grant(Role::kOwner, "globex")), token.id); }).error().code(),
-      ErrorCode::kNotFound);
+  EXPECT_EQ(code_of(write([&](auto& tx) { return revoke_token(tx, by(grant(Role::kOwner, "globex")), token.id); })),
+            ErrorCode::kNotFound);
   EXPECT_TRUE(directory.find(token.text));
 }
 
@@ -213,7 +212,7 @@ TEST_P(MembersTest, MalformedRequestsAreRefused) {
   for (const char* email : {"", "x", "@b", "a@", "a@b@c", "a b@c"}) {
     const NewLink link{.id = "l", .credential = make_credential(CredentialKind::kLink, rng)};
     const auto done = write([&](auto& tx) { return invite(tx, system("acme"), link, email, {}); });
-    EXPECT_EQ(done.error().code(), ErrorCode::kInvalidArgument) << email;
+    EXPECT_EQ(code_of(done), ErrorCode::kInvalidArgument) << email;
   }
 }
 

@@ -62,11 +62,10 @@ TEST_P(SessionRequestTest, TheCookieIsEnoughToReadAndNotToChange) {
   EXPECT_EQ(read->role, Role::kManager);
   EXPECT_EQ(read->kind, ActorKind::kUser);
   for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
-    EXPECT_EQ(authenticator.authenticate(request(method, {cookie()})).error().code(), ErrorCode::kPermissionDenied);
-    EXPECT_EQ(authenticator.authenticate(request(method, {cookie(), {"X-Fettle-Csrf", csrf_token_of("other")}}))
-                  .error()
-                  .code(),
-              ErrorCode::kPermissionDenied);
+    EXPECT_EQ(code_of(authenticator.authenticate(request(method, {cookie()}))), ErrorCode::kPermissionDenied);
+    EXPECT_EQ(
+        code_of(authenticator.authenticate(request(method, {cookie(), {"X-Fettle-Csrf", csrf_token_of("other")}}))),
+        ErrorCode::kPermissionDenied);
     EXPECT_TRUE(authenticator.authenticate(request(method, {cookie(), {"X-Fettle-Csrf", session.csrf_token}})));
   }
 }
@@ -81,21 +80,21 @@ TEST_P(SessionRequestTest, ATokenThatIsSentCountsAndTheCookieDoesNot) {
 
 TEST_P(SessionRequestTest, TheRequestNamesItsWorkspace) {
   EXPECT_TRUE(authenticator.authenticate(request("GET", {cookie(), {"X-Fettle-Workspace", "acme"}})));
-  EXPECT_EQ(authenticator.authenticate(request("GET", {cookie(), {"X-Fettle-Workspace", "globex"}})).error().code(),
+  EXPECT_EQ(code_of(authenticator.authenticate(request("GET", {cookie(), {"X-Fettle-Workspace", "globex"}}))),
             ErrorCode::kNotFound);
   http::Request by_query = request("GET", {cookie()});
   by_query.query = *http::Query::parse("workspace=globex");
-  EXPECT_EQ(authenticator.authenticate(by_query).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(code_of(authenticator.authenticate(by_query)), ErrorCode::kNotFound);
   const auto token = add_token(bit(TokenScope::kRead));
   const std::pair<std::string, std::string> bearer = {"Authorization", "Bearer " + token.text};
   EXPECT_TRUE(authenticator.authenticate(request("GET", {bearer, {"X-Fettle-Workspace", "acme"}})));
-  EXPECT_EQ(authenticator.authenticate(request("GET", {bearer, {"X-Fettle-Workspace", "globex"}})).error().code(),
+  EXPECT_EQ(code_of(authenticator.authenticate(request("GET", {bearer, {"X-Fettle-Workspace", "globex"}}))),
             ErrorCode::kNotFound);
 }
 
 TEST_P(SessionRequestTest, AListenerWithoutPeopleKnowsNoSessions) {
   const Authenticator ingest(&directory, Mode::kTokens);
-  EXPECT_EQ(ingest.authenticate(request("GET", {cookie()})).error().code(), ErrorCode::kUnauthenticated);
+  EXPECT_EQ(code_of(ingest.authenticate(request("GET", {cookie()}))), ErrorCode::kUnauthenticated);
 }
 
 TEST_P(SessionRequestTest, InDevelopmentAStaleCookieIsNoObstacleAndALiveOneCounts) {
@@ -114,7 +113,7 @@ TEST_P(SessionRequestTest, AnEndedSessionIsNobody) {
       authenticator.authenticate_person(request("POST", {cookie(), {"X-Fettle-Csrf", session.csrf_token}}));
   ASSERT_TRUE(person);
   ASSERT_TRUE(wait<void>([&](auto done) { accounts.log_out(*person, {}, std::move(done)); }));
-  EXPECT_EQ(authenticator.authenticate(request("GET", {cookie()})).error().code(), ErrorCode::kUnauthenticated);
+  EXPECT_EQ(code_of(authenticator.authenticate(request("GET", {cookie()}))), ErrorCode::kUnauthenticated);
 }
 
 TEST_P(SessionRequestTest, ConfiguredAndStoredTokensStandSideBySide) {
