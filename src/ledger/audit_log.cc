@@ -4,27 +4,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
+#include <limits>
 
 #include "db/transaction.h"
 #include "ledger/chain.h"
+#include "ledger/entry.h"
 
 namespace fettle::ledger {
 namespace {
 
-struct Place {
-  UnixNanos at = 0;
-  std::int64_t position = 0;
-};
-
-std::optional<Place> place_of(std::string_view cursor) {
-  Place place;
-  const char* const end = cursor.data() + cursor.size();
-  const auto [dot, first] = std::from_chars(cursor.data(), end, place.at);
-  if (first != std::errc() || dot == end || *dot != '.') return std::nullopt;
-  const auto [last, second] = std::from_chars(dot + 1, end, place.position);
-  if (second != std::errc() || last != end) return std::nullopt;
-  return place;
-}
+constexpr std::uint64_t kPositionMax = std::uint64_t{1} << 62;
 
 // The rarer a name's value is, the sooner it leads the search.
 int commonness(std::string_view name) {
@@ -33,68 +23,150 @@ int commonness(std::string_view name) {
   return name == "actor_id" ? 1 : 0;
 }
 
-// One search, assembled from literal parts. CROSS JOIN keeps SQLite to the order given; to PostgreSQL it is a join like
-// any other.
+// Positions in question: behind the cursor, and inside the time range.
+struct Range {
+  std::int64_t first = 1;
+  std::int64_t last = 0;
+};
+
+Result<Range> range_of(db::Reader& reader, const Scope& scope, const AuditQuery& query,
+                       std::optional<std::uint64_t> behind) {
+  Range range;
+  if (query.from || query.to) {
+    auto found = reader.fetch(
+        "SELECT COALESCE(MIN(position), 1), COALESCE(MAX(position), 0) FROM audit_records WHERE workspace = $1 AND at "
+        ">= $2 "
+        "AND at < $3",
+        {scope.workspace, query.from.value_or(0), query.to.value_or(std::numeric_limits<UnixNanos>::max())},
+        range.first, range.last);
+    if (!found) return std::unexpected(found.error());
+  } else {
+    auto found = reader.fetch("SELECT pruned + 1, size FROM audit_chains WHERE workspace = $1", {scope.workspace},
+                              range.first, range.last);
+    if (!found) return std::unexpected(found.error());
+  }
+  if (behind) range.last = std::min(range.last, static_cast<std::int64_t>(*behind) - 1);
+  return range;
+}
+
+bool matches(const AuditRecord& record, const Identifiers& match) {
+  std::size_t agreeing = 0;
+  for_each_key(record, [&](std::string_view name, std::string_view value) {
+    agreeing += static_cast<std::size_t>(
+        std::ranges::count_if(match, [&](const Identifier& one) { return one.name == name && one.value == value; }));
+  });
+  return agreeing == match.size();
+}
+
+// One search, assembled from literal parts, newest position first. CROSS JOIN keeps SQLite to the order given; to
+// PostgreSQL it is a join like any other.
 class Search {
  public:
-  Search(const Scope& scope, Identifiers match, const AuditQuery& query, std::optional<Place> behind) {
+  Search(const Scope& scope, Identifiers match, const AuditQuery& query) : scope_(scope), query_(query) {
     std::ranges::stable_sort(match, {}, [](const Identifier& identifier) { return commonness(identifier.name); });
     match_ = std::move(match);
-    const std::string_view lead = match_.empty() ? "r" : "k0";
-    sql_ = "SELECT r.position, r.at, r.entry, r.hash";
-    sql_ += query.with_details ? ", d.details FROM " : ", NULL FROM ";
-    for (std::size_t i = 0; i < match_.size(); ++i) sql_ += fmt::format("audit_index AS k{} CROSS JOIN ", i);
-    sql_ += "audit_records AS r";
-    if (query.with_details) {
-      sql_ += " LEFT JOIN audit_details AS d ON d.workspace = r.workspace AND d.position = r.position";
-    }
-    sql_ += fmt::format(" WHERE {}.workspace = {}", lead, add(scope.workspace));
-    for (std::size_t i = 0; i < match_.size(); ++i) {
-      sql_ += fmt::format(" AND k{}.name = {}", i, add(match_[i].name));
-      sql_ += fmt::format(" AND k{}.value = {}", i, add(match_[i].value));
-      if (i > 0)
-        sql_ +=
-            fmt::format(" AND k{0}.workspace = k0.workspace AND k{0}.at = k0.at AND k{0}.position = k0.position", i);
-    }
-    if (!match_.empty()) sql_ += " AND r.workspace = k0.workspace AND r.position = k0.position";
-    if (query.from) sql_ += fmt::format(" AND {}.at >= {}", lead, add(*query.from));
-    if (query.to) sql_ += fmt::format(" AND {}.at < {}", lead, add(*query.to));
-    if (behind) {
-      const std::string at = add(behind->at);
-      sql_ += fmt::format(" AND ({0}.at, {0}.position) < ({1}, {2})", lead, at, add(behind->position));
-    }
-    sql_ += fmt::format(" ORDER BY {0}.at DESC, {0}.position DESC LIMIT ", lead);
-    sql_ += add(std::clamp(query.rows_max, 1, kAuditPageRowsMax) + 1);
+    rows_max_ = static_cast<std::size_t>(std::clamp(query.rows_max, 1, kAuditPageRowsMax)) + 1;
   }
 
-  Result<void> run(db::Reader& reader, std::uint64_t bytes_max, std::vector<FoundAudit>& found) const {
-    std::uint64_t bytes = 0;
-    // One more than fits, so that it is known that there is more; what follows is not kept.
-    return reader.each(db::Sql::assembled(sql_), values_, [&](const db::Row& row) -> Result<void> {
-      if (bytes > bytes_max && found.size() > 1) return {};
+  // A rare key is looked for in more and more buckets at once; a common one fills the page from the newest.
+  Result<void> run(db::Reader& reader, const Range& range, std::vector<FoundAudit>& found) {
+    std::int64_t last = range.last;
+    for (std::int64_t buckets = 1; last >= range.first && !is_full(found);
+         buckets = std::min<std::int64_t>(buckets * 4, kBucketsMax)) {
+      std::int64_t first = range.first;
+      if (!match_.empty()) {
+        const std::int64_t lowest = index_bucket(static_cast<std::uint64_t>(last)) - buckets + 1;
+        first = std::max(first, lowest * static_cast<std::int64_t>(kIndexBucketRecords) + 1);
+      }
+      // Hashes that met leave gaps in what the store gave: then the window is gone through once more from there.
+      for (std::int64_t from_here = last; from_here >= first && !is_full(found);) {
+        auto lowest = run_window(reader, first, from_here, found);
+        if (!lowest) return std::unexpected(lowest.error());
+        from_here = *lowest - 1;
+      }
+      last = first - 1;
+    }
+    return {};
+  }
+
+ private:
+  static constexpr std::int64_t kBucketsMax = 4'096;
+
+  bool is_full(const std::vector<FoundAudit>& found) const {
+    return found.size() >= rows_max_ || (bytes_ > query_.bytes_max && found.size() > 1);
+  }
+
+  // Answers the lowest position that was looked at: `first` when the window is done.
+  Result<std::int64_t> run_window(db::Reader& reader, std::int64_t first, std::int64_t last,
+                                  std::vector<FoundAudit>& found) {
+    values_.clear();
+    std::string sql;
+    const std::string workspace = add(scope_.workspace);
+    const std::string low = add(first);
+    const std::string high = add(last);
+    const std::string_view lead = match_.empty() ? "r" : "k0";
+    if (!match_.empty()) {
+      // CASTs because a parameter that stands alone has no type in PostgreSQL.
+      sql = "WITH RECURSIVE buckets (n) AS (SELECT CAST(" + add(index_bucket(static_cast<std::uint64_t>(last))) +
+            " AS BIGINT) UNION ALL SELECT n - 1 FROM buckets WHERE n > " +
+            add(index_bucket(static_cast<std::uint64_t>(first))) + ") ";
+    }
+    sql += "SELECT r.position, r.at, r.entry, r.hash";
+    sql += query_.with_details ? ", d.details FROM " : ", NULL FROM ";
+    if (!match_.empty()) sql += "buckets CROSS JOIN ";
+    for (std::size_t i = 0; i < match_.size(); ++i) sql += fmt::format("audit_index AS k{} CROSS JOIN ", i);
+    sql += "audit_records AS r";
+    if (query_.with_details) {
+      sql += " LEFT JOIN audit_details AS d ON d.workspace = r.workspace AND d.position = r.position";
+    }
+    sql += fmt::format(" WHERE r.workspace = {0} AND {1}.position >= {2} AND {1}.position <= {3}", workspace, lead, low,
+                       high);
+    for (std::size_t i = 0; i < match_.size(); ++i) {
+      sql += fmt::format(" AND k{0}.workspace = {1} AND k{0}.bucket = buckets.n AND k{0}.hash = {2}", i, workspace,
+                         add(index_hash(match_[i].name, match_[i].value)));
+      if (i > 0) sql += fmt::format(" AND k{}.position = k0.position", i);
+    }
+    if (!match_.empty()) sql += " AND r.position = k0.position";
+    if (query_.from) sql += " AND r.at >= " + add(*query_.from);
+    if (query_.to) sql += " AND r.at < " + add(*query_.to);
+    sql += fmt::format(" ORDER BY {}.position DESC LIMIT ", lead) + add(static_cast<std::int64_t>(rows_max_));
+
+    std::size_t count = 0;
+    std::int64_t lowest = last;
+    auto read = reader.each(db::Sql::assembled(sql), values_, [&](const db::Row& row) -> Result<void> {
+      ++count;
+      if (is_full(found)) return {};
       FoundAudit audit;
       db::BlobView hash;
       std::optional<std::string> details;
       if (auto got = row.into(audit.position, audit.at, audit.entry, hash, details); !got) return got;
+      lowest = static_cast<std::int64_t>(audit.position);
       const auto digest = digest_of_bytes(hash.bytes);
-      if (!digest) {
-        return fail(ErrorCode::kDataLoss, fmt::format("the hash of audit record {} is damaged", audit.position));
+      const auto entry = read_entry(audit.entry);
+      if (!digest || !entry) {
+        return fail(ErrorCode::kDataLoss, fmt::format("audit record {} is damaged", audit.position));
       }
+      if (!matches(entry->record, match_)) return {};
       audit.hash = *digest;
       if (details) audit.details = std::move(*details);
-      bytes += audit.entry.size() + audit.details.size();
+      bytes_ += audit.entry.size() + audit.details.size();
       found.push_back(std::move(audit));
       return {};
     });
+    if (!read) return std::unexpected(read.error());
+    return count < rows_max_ ? first : lowest;
   }
 
- private:
   std::string add(db::Value value) {
     values_.push_back(value);
     return fmt::format("${}", values_.size());
   }
+
+  const Scope& scope_;
+  const AuditQuery& query_;
   Identifiers match_;
-  std::string sql_;
+  std::size_t rows_max_ = 0;
+  std::uint64_t bytes_ = 0;
   std::vector<db::Value> values_;
 };
 
@@ -104,40 +176,49 @@ Result<AuditPage> find_audits(db::Reader& reader, const Scope& scope, const Audi
   if (query.match.size() > kAuditMatchMax) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("an audit query has at most {} conditions", kAuditMatchMax));
   }
-  std::optional<Place> behind;
+  std::optional<std::uint64_t> behind;
   if (!query.cursor.empty()) {
-    behind = place_of(query.cursor);
-    if (!behind) return fail(ErrorCode::kInvalidArgument, "audits: malformed cursor");
+    std::uint64_t position = 0;
+    const char* const end = query.cursor.data() + query.cursor.size();
+    const auto [last, error] = std::from_chars(query.cursor.data(), end, position);
+    if (error != std::errc() || last != end || position == 0 || position > kPositionMax) {
+      return fail(ErrorCode::kInvalidArgument, "audits: malformed cursor");
+    }
+    behind = position;
   }
+  auto range = range_of(reader, scope, query, behind);
+  if (!range) return std::unexpected(std::move(range).error().within("reading audits"));
   std::vector<FoundAudit> found;
+  const auto search = [&](Identifiers match) -> Result<void> {
+    std::vector<FoundAudit> part;
+    Search one(scope, std::move(match), query);
+    if (auto done = one.run(reader, *range, part); !done) return done;
+    std::ranges::move(part, std::back_inserter(found));
+    return {};
+  };
+  Result<void> done;
   if (scope.clients.empty()) {
-    const Search search(scope, query.match, query, behind);
-    if (auto done = search.run(reader, query.bytes_max, found); !done) {
-      return std::unexpected(std::move(done).error().within("reading audits"));
-    }
+    done = search(query.match);
   } else {
-    // A search for each client, each in order already; what they ask for has to be the same client.
-    for (const ClientId& client : scope.clients) {
+    // A search for each client, each in order already.
+    for (auto client = scope.clients.begin(); client != scope.clients.end() && done; ++client) {
       Identifiers match = query.match;
-      match.push_back({"client_id", client.value});
-      std::vector<FoundAudit> of_client;
-      const Search search(scope, std::move(match), query, behind);
-      if (auto done = search.run(reader, query.bytes_max, of_client); !done) {
-        return std::unexpected(std::move(done).error().within("reading audits"));
-      }
-      std::ranges::move(of_client, std::back_inserter(found));
+      match.push_back({"client_id", client->value});
+      const auto asked = std::ranges::find(query.match, "client_id", &Identifier::name);
+      if (asked != query.match.end() && asked->value != client->value) continue;
+      if (asked != query.match.end()) match.pop_back();
+      done = search(std::move(match));
     }
-    std::ranges::sort(found, [](const FoundAudit& a, const FoundAudit& b) {
-      return std::pair(a.at, a.position) > std::pair(b.at, b.position);
-    });
+    std::ranges::sort(found, std::ranges::greater(), &FoundAudit::position);
   }
+  if (!done) return std::unexpected(std::move(done).error().within("reading audits"));
   AuditPage page;
   std::uint64_t bytes = 0;
   const auto rows_max = static_cast<std::size_t>(std::clamp(query.rows_max, 1, kAuditPageRowsMax));
   for (FoundAudit& audit : found) {
     bytes += audit.entry.size() + audit.details.size();
     if (!page.audits.empty() && (page.audits.size() == rows_max || bytes > query.bytes_max)) {
-      page.next = fmt::format("{}.{}", page.audits.back().at, page.audits.back().position);
+      page.next = std::to_string(page.audits.back().position);
       break;
     }
     page.audits.push_back(std::move(audit));
@@ -194,11 +275,13 @@ Result<std::int64_t> erase_client_details(db::Transaction& tx, const Scope& scop
     return fail(ErrorCode::kPermissionDenied, "erasing audits: the client is outside the caller's");
   }
   return tx.execute(
-      "DELETE FROM audit_details WHERE (workspace, position) IN (SELECT k.workspace, k.position FROM audit_index AS k "
-      "JOIN "
-      "audit_details AS d ON d.workspace = k.workspace AND d.position = k.position WHERE k.workspace = $1 AND k.name = "
-      "'client_id' AND k.value = $2 LIMIT $3)",
-      {scope.workspace, client, rows_max});
+      "DELETE FROM audit_details WHERE (workspace, position) IN (SELECT d.workspace, d.position FROM audit_details AS "
+      "d "
+      "WHERE d.workspace = $1 AND EXISTS (SELECT 1 FROM audit_index AS k WHERE k.workspace = d.workspace AND k.bucket "
+      "= "
+      "(d.position - 1) / $4 AND k.hash = $2 AND k.position = d.position) LIMIT $3)",
+      {scope.workspace, index_hash("client_id", client.value), rows_max,
+       static_cast<std::int64_t>(kIndexBucketRecords)});
 }
 
 }  // namespace fettle::ledger

@@ -49,7 +49,7 @@ struct FoundAudit {
 };
 
 struct AuditPage {
-  std::vector<FoundAudit> audits;  // newest first, by `at` and position
+  std::vector<FoundAudit> audits;  // the newest position first
   std::string next;                // empty on the last page
 };
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -370,6 +371,24 @@ void for_each_key(const AuditRecord& record, const std::function<void(std::strin
     if (!value.empty()) key(name, value);
   }
   for (const Identifier& identifier : record.identifiers) key(identifier.name, identifier.value);
+}
+
+std::int64_t index_hash(std::string_view name, std::string_view value) {
+  const Digest digest = sha256({name, std::string_view("\0", 1), value});
+  std::int64_t hash = 0;
+  for (std::size_t i = 0; i < sizeof hash; ++i)
+    hash = static_cast<std::int64_t>(static_cast<std::uint64_t>(hash) << 8 | digest[i]);
+  return hash;
+}
+
+std::vector<std::int64_t> index_hashes(const AuditRecord& record) {
+  std::vector<std::int64_t> hashes;
+  for_each_key(record,
+               [&](std::string_view name, std::string_view value) { hashes.push_back(index_hash(name, value)); });
+  std::ranges::sort(hashes);
+  const auto doubles = std::ranges::unique(hashes);
+  hashes.erase(doubles.begin(), doubles.end());
+  return hashes;
 }
 
 std::optional<UnixNanos> parse_rfc3339(std::string_view text) {

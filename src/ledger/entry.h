@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ledger/audit.h"
 #include "ledger/hash.h"
@@ -51,6 +52,15 @@ void append_canonical_string(std::string& out, std::string_view text);
 // The names and values by which a record is found, each calling back once. Both the sequencer and the verifier use it.
 void for_each_key(const AuditRecord& record,
                   const std::function<void(std::string_view name, std::string_view value)>& key);
+
+// The index holds a hash of name and value; whoever searches by it compares with the entry, because hashes may meet.
+std::int64_t index_hash(std::string_view name, std::string_view value);
+// Of everything by which a record is found; sorted, each once (somebody may have made two of them meet).
+std::vector<std::int64_t> index_hashes(const AuditRecord& record);
+constexpr std::uint64_t kIndexBucketRecords = 4'096;
+inline std::int64_t index_bucket(std::uint64_t position) {
+  return static_cast<std::int64_t>((position - 1) / kIndexBucketRecords);
+}
 
 std::optional<UnixNanos> parse_rfc3339(std::string_view text);
 

@@ -10,18 +10,12 @@
 namespace fettle::ledger {
 namespace {
 
-struct Key {
-  std::string name;
-  std::string value;
-  UnixNanos at = 0;
-  std::int64_t position = 0;
-};
+static_assert(kIndexBucketRecords % kSegmentRecords == 0, "the keys of a segment lie in one bucket");
 
-// A segment that may go. Its keys come from its entries: the index itself is in the order of names.
+// A segment that may go.
 struct Due {
   std::uint64_t number = 0;
   std::string leaves;
-  std::vector<Key> keys;
 };
 
 Result<std::optional<Due>> next_due(db::Reader& reader, const WorkspaceId& workspace, UnixNanos recorded_before) {
@@ -30,7 +24,7 @@ Result<std::optional<Due>> next_due(db::Reader& reader, const WorkspaceId& works
   auto found = reader.fetch("SELECT pruned, size FROM audit_chains WHERE workspace = $1", {workspace}, pruned, size);
   if (!found) return std::unexpected(found.error());
   if (!*found) return std::nullopt;
-  Due due{.number = pruned / kSegmentRecords, .leaves = {}, .keys = {}};
+  Due due{.number = pruned / kSegmentRecords, .leaves = {}};
   UnixNanos last_recorded_at = 0;
   auto sealed = reader.fetch("SELECT last_recorded_at FROM audit_segments WHERE workspace = $1 AND number = $2",
                              {workspace, static_cast<std::int64_t>(due.number)}, last_recorded_at);
@@ -39,22 +33,6 @@ Result<std::optional<Due>> next_due(db::Reader& reader, const WorkspaceId& works
   auto leaves = StoredTree(reader, workspace, size).leaves(due.number);
   if (!leaves) return std::unexpected(leaves.error());
   for (const Digest& leaf : *leaves) due.leaves += bytes_of(leaf);
-  auto read = reader.each(
-      "SELECT position, at, entry FROM audit_records WHERE workspace = $1 AND position > $2 AND position <= $3",
-      {workspace, static_cast<std::int64_t>(pruned), static_cast<std::int64_t>(pruned + kSegmentRecords)},
-      [&](const db::Row& row) -> Result<void> {
-        std::int64_t position = 0;
-        UnixNanos at = 0;
-        std::string_view text;
-        if (auto got = row.into(position, at, text); !got) return got;
-        auto entry = read_entry(text);
-        if (!entry) return std::unexpected(entry.error());
-        for_each_key(entry->record, [&](std::string_view name, std::string_view value) {
-          due.keys.push_back({std::string(name), std::string(value), at, position});
-        });
-        return {};
-      });
-  if (!read) return std::unexpected(read.error());
   return due;
 }
 
@@ -71,11 +49,9 @@ Result<void> prune(db::Transaction& tx, const WorkspaceId& workspace, const Due&
       tx.execute("UPDATE audit_chains SET pruned = $2 WHERE workspace = $1 AND pruned = $3", {workspace, to, from - 1});
   if (!moved) return std::unexpected(moved.error());
   if (*kept != 1 || *moved != 1) return fail(ErrorCode::kConflict, "the segment was pruned by somebody else");
-  std::vector<db::Value> keys;
-  for (const Key& key : due.keys) keys.insert(keys.end(), {workspace, key.name, key.value, key.at, key.position});
-  auto index = tx.execute_many(
-      "DELETE FROM audit_index WHERE workspace = $1 AND name = $2 AND value = $3 AND at = $4 AND position = $5", 5,
-      keys);
+  auto index =
+      tx.execute("DELETE FROM audit_index WHERE workspace = $1 AND bucket = $2 AND position >= $3 AND position <= $4",
+                 {workspace, index_bucket(static_cast<std::uint64_t>(from)), from, to});
   if (!index) return std::unexpected(index.error());
   for (const db::Sql& sql :
        {db::Sql("DELETE FROM audit_details WHERE workspace = $1 AND position >= $2 AND position <= $3"),

@@ -23,13 +23,15 @@ const db::Migration& first() {
           "TEXT "
           "NOT NULL, hash BYTEA NOT NULL, PRIMARY KEY (workspace, position))",
           "CREATE INDEX audit_records_at ON audit_records (workspace, at, position)",
-          // By which a record is found; derived from its entry, and verified against it.
-          Sql("CREATE TABLE audit_index (workspace TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, at BIGINT "
-              "NOT "
-              "NULL, position BIGINT NOT NULL, PRIMARY KEY (workspace, name, value, at, position)) WITHOUT ROWID",
-              "CREATE TABLE audit_index (workspace TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, at BIGINT "
-              "NOT "
-              "NULL, position BIGINT NOT NULL, PRIMARY KEY (workspace, name, value, at, position))"),
+          // By which a record is found: a hash of name and value (entry.h). Keys of one bucket of positions lie
+          // together, because keys in the order of their values alone would touch a page each: a log that grows would
+          // write twenty times its own size. A search looks into every bucket.
+          Sql("CREATE TABLE audit_index (workspace TEXT NOT NULL, bucket BIGINT NOT NULL, hash BIGINT NOT NULL, "
+              "position "
+              "BIGINT NOT NULL, PRIMARY KEY (workspace, bucket, hash, position)) WITHOUT ROWID",
+              "CREATE TABLE audit_index (workspace TEXT NOT NULL, bucket BIGINT NOT NULL, hash BIGINT NOT NULL, "
+              "position "
+              "BIGINT NOT NULL, PRIMARY KEY (workspace, bucket, hash, position))"),
           // What may be erased: the chain holds a digest of salt and details.
           "CREATE TABLE audit_details (workspace TEXT NOT NULL, position BIGINT NOT NULL, salt BYTEA NOT NULL, details "
           "TEXT NOT NULL, PRIMARY KEY (workspace, position))",

@@ -62,11 +62,9 @@ struct Sequencer::Batch {
   };
   struct Key {
     std::string_view workspace;
-    std::string name;
-    std::string value;
-    UnixNanos at = 0;
+    std::int64_t hash = 0;
     std::uint64_t position = 0;
-    auto order() const { return std::tie(workspace, name, value, at, position); }
+    auto order() const { return std::tuple(workspace, index_bucket(position), hash, position); }
   };
 
   std::vector<PendingRow> rows;
@@ -195,9 +193,9 @@ void Sequencer::link(Batch& batch) {
       const Digest& hash = batch.hashes.emplace_back(head.chain.hash());
       batch.record_values.insert(batch.record_values.end(),
                                  {head.workspace, stored(position), record.at, entry, blob(bytes_of(hash))});
-      for_each_key(record, [&](std::string_view name, std::string_view value) {
-        batch.keys.push_back({head.workspace.value, std::string(name), std::string(value), record.at, position});
-      });
+      for (const std::int64_t hash_of_key : index_hashes(record)) {
+        batch.keys.push_back({head.workspace.value, hash_of_key, position});
+      }
       if (segment_root) {
         batch.segments.push_back({row.workspace, position / kSegmentRecords - 1, row.recorded_at, *segment_root});
         batch.checkpoints.push_back(key_.sign(
@@ -210,7 +208,8 @@ void Sequencer::link(Batch& batch) {
   // In the order of the index: neighbours land on the same pages.
   std::ranges::sort(batch.keys, [](const auto& a, const auto& b) { return a.order() < b.order(); });
   for (const Batch::Key& key : batch.keys) {
-    batch.key_values.insert(batch.key_values.end(), {key.workspace, key.name, key.value, key.at, stored(key.position)});
+    batch.key_values.insert(batch.key_values.end(),
+                            {key.workspace, index_bucket(key.position), key.hash, stored(key.position)});
   }
 }
 
@@ -244,8 +243,8 @@ Result<void> Sequencer::write(db::Transaction& tx, const Batch& batch) {
       !done) {
     return done;
   }
-  if (auto done = insert("INSERT INTO audit_index (workspace, name, value, at, position) VALUES ($1, $2, $3, $4, $5)",
-                         5, batch.key_values);
+  if (auto done = insert("INSERT INTO audit_index (workspace, bucket, hash, position) VALUES ($1, $2, $3, $4)", 4,
+                         batch.key_values);
       !done) {
     return done;
   }

@@ -53,7 +53,7 @@ class Sequencer {
   using Fence = std::function<Result<void>(db::Transaction&)>;
   struct Options {
     std::chrono::milliseconds interval{200};
-    std::uint64_t records_target = 500;  // of one transaction, so that it does not hold up the writer for long
+    std::uint64_t records_target = 1'000;  // of one transaction, so that it does not hold up the writer for long
     std::uint64_t bytes_target = 4ULL << 20;
     std::chrono::seconds checkpoint_interval{60};
     std::chrono::milliseconds alarm_after{1'000};

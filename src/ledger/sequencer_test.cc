@@ -171,9 +171,9 @@ TEST_P(SequencerTest, TheFileWitnessKeepsWhatItWasTold) {
 
 TEST_P(SequencerTest, TheLogRefusesChangesAndRemovals) {
   grow(2);
-  for (const char* sql : {"UPDATE audit_records SET entry = 'x'", "UPDATE audit_records SET hash = NULL",
-                          "DELETE FROM audit_records", "UPDATE audit_index SET value = 'x'", "DELETE FROM audit_index",
-                          "DELETE FROM audit_records WHERE position = 2"}) {
+  for (const char* sql :
+       {"UPDATE audit_records SET entry = 'x'", "UPDATE audit_records SET hash = NULL", "DELETE FROM audit_records",
+        "UPDATE audit_index SET hash = 1", "DELETE FROM audit_index", "DELETE FROM audit_records WHERE position = 2"}) {
     const auto done =
         database->write_and_wait([&](db::Transaction& tx) { return tx.execute(db::Sql::assembled(sql)); });
     ASSERT_FALSE(done) << sql;

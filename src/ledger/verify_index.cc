@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "ledger/entry.h"
-#include "ledger/packing.h"
 
 namespace fettle::ledger {
 namespace {
@@ -23,15 +22,11 @@ class Sums {
       : first_(first), width_(width), sums_((last - first) / width + 1) {
     crypto_shorthash_keygen(key_.data());
   }
-  void add(std::string_view name, std::string_view value, UnixNanos at, std::uint64_t position, bool is_entry) {
-    scratch_.clear();
-    pack_text(scratch_, name);
-    pack_text(scratch_, value);
-    pack_number(scratch_, static_cast<std::uint64_t>(at));
-    pack_number(scratch_, position);
+  void add(std::int64_t key, std::uint64_t position, bool is_entry) {
+    const std::array<std::uint64_t, 2> row = {static_cast<std::uint64_t>(key), position};
     std::uint64_t hash = 0;
-    crypto_shorthash(reinterpret_cast<unsigned char*>(&hash), reinterpret_cast<const unsigned char*>(scratch_.data()),
-                     scratch_.size(), key_.data());
+    crypto_shorthash(reinterpret_cast<unsigned char*>(&hash), reinterpret_cast<const unsigned char*>(row.data()),
+                     sizeof row, key_.data());
     std::uint64_t& sum = sums_[(position - first_) / width_];
     sum = is_entry ? sum + hash : sum - hash;
   }
@@ -48,7 +43,6 @@ class Sums {
   const std::uint64_t width_;
   std::vector<std::uint64_t> sums_;
   std::array<unsigned char, crypto_shorthash_KEYBYTES> key_{};
-  std::string scratch_;
 };
 
 // Adds the rows of both for the positions [from, to]. Answers a fault that is found on the way.
@@ -72,27 +66,26 @@ Result<std::optional<FirstBad>> sum_up(db::Reader& reader, const WorkspaceId& wo
             bad = FirstBad{position, "its time is not that of its entry"};
             return {};
           }
-          for_each_key(entry->record, [&](std::string_view name, std::string_view value) {
-            sums.add(name, value, at, position, true);
-          });
+          for (const std::int64_t key : index_hashes(entry->record)) sums.add(key, position, true);
           return {};
         });
     if (!read) return std::unexpected(read.error());
   }
   if (bad) return bad;
-  auto read = reader.each("SELECT name, value, at, position FROM audit_index WHERE workspace = $1", {workspace},
-                          [&](const db::Row& row) -> Result<void> {
-                            std::string_view name;
-                            std::string_view value;
-                            UnixNanos at = 0;
-                            std::int64_t position = 0;
-                            if (auto got = row.into(name, value, at, position); !got) return got;
-                            const auto place = static_cast<std::uint64_t>(position);
-                            if (position > 0 && place >= from && place <= to) {
-                              sums.add(name, value, at, place, false);
-                            }
-                            return {};
-                          });
+  auto read = reader.each(
+      "SELECT bucket, hash, position FROM audit_index WHERE workspace = $1 AND bucket >= $2 AND bucket <= $3",
+      {workspace, index_bucket(from), index_bucket(to)}, [&](const db::Row& row) -> Result<void> {
+        std::int64_t bucket = 0;
+        std::int64_t key = 0;
+        std::int64_t position = 0;
+        if (auto got = row.into(bucket, key, position); !got) return got;
+        const auto place = static_cast<std::uint64_t>(position);
+        // A key in another bucket than its record's is never found: it counts as none.
+        if (position > 0 && place >= from && place <= to && bucket == index_bucket(place)) {
+          sums.add(key, place, false);
+        }
+        return {};
+      });
   if (!read) return std::unexpected(read.error());
   return bad;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ledger/bundle.h"
+#include "ledger/entry.h"
 #include "ledger/ledger_for_test.h"
 #include "ledger/proofs.h"
 #include "ledger/retention.h"
@@ -136,20 +137,23 @@ TEST_P(VerifyTest, ADamagedOrForeignCheckpointIsFound) {
 TEST_P(VerifyTest, AKeyThatWasChangedRemovedOrAddedIsNamed) {
   grow(20);
   EXPECT_FALSE(verify().bad);
-  tamper("UPDATE audit_index SET value = 'nobody' WHERE name = 'target_id' AND position = 7");
+  const std::string target = std::to_string(index_hash("target_id", "post-6"));
+  const std::string trace = std::to_string(index_hash("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"));
+  tamper("UPDATE audit_index SET hash = 5 WHERE hash = " + target);
   expect_bad(7);
   EXPECT_FALSE(verify({.check_index = false}).bad);
-  tamper("UPDATE audit_index SET value = 'post-6' WHERE name = 'target_id' AND position = 7");
+  tamper("UPDATE audit_index SET hash = " + target + " WHERE hash = 5");
   EXPECT_FALSE(verify().bad);
-  tamper("DELETE FROM audit_index WHERE name = 'trace_id' AND position = 9");
+  tamper("DELETE FROM audit_index WHERE hash = " + trace + " AND position = 9");
   expect_bad(9);
-  tamper(
-      "INSERT INTO audit_index SELECT workspace, 'trace_id', '4bf92f3577b34da6a3ce929d0e0e4736', at, position FROM "
-      "audit_records WHERE position = 9");
+  tamper("INSERT INTO audit_index SELECT workspace, 0, " + trace + ", position FROM audit_records WHERE position = 9");
   EXPECT_FALSE(verify().bad);
-  tamper(
-      "INSERT INTO audit_index SELECT workspace, 'run_id', 'r-1', at, position FROM audit_records WHERE position = 4");
+  tamper("INSERT INTO audit_index SELECT workspace, 0, 77, position FROM audit_records WHERE position = 4");
   expect_bad(4);
+  // What stands in another bucket is not found by what its entry says.
+  tamper("DELETE FROM audit_index WHERE hash = 77");
+  tamper("UPDATE audit_index SET bucket = 1 WHERE hash = " + target);
+  expect_bad(7);
 }
 
 TEST_P(VerifyTest, ChangedDetailsAndTimesAreNamed) {
