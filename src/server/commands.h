@@ -49,6 +49,15 @@ struct RedactCommand {
 };
 int run_redact(const RedactCommand& command);
 
+struct AuditVerifyCommand {
+  std::filesystem::path file;
+  std::vector<std::string> keys;                 // public keys that may have signed, hexadecimal; none: any
+  std::vector<std::filesystem::path> witnesses;  // files of checkpoints that were kept elsewhere
+  bool part = false;                             // an archived segment, not the whole log
+  bool json = false;
+};
+int run_audit_verify(const AuditVerifyCommand& command);
+
 int run_doctor(const Config& config);
 
 }  // namespace fettle::server

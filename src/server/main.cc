@@ -168,6 +168,16 @@ int run(int argc, char** argv) {
   redact_app->add_option("--rule", rules, "a rule more, as NAME=PATTERN; may be repeated")->allow_extra_args(false);
   redact_app->add_option("file", redact.file, "the sample");
 
+  AuditVerifyCommand audit_verify;
+  auto* audit_app = app.add_subcommand("audit", "the audit log");
+  audit_app->require_subcommand(1);
+  auto* audit_verify_app = audit_app->add_subcommand(
+      "verify", "check an exported audit log, offline; exit code 1 names the first bad record");
+  audit_verify_app->add_option("file", audit_verify.file, "the exported bundle")->required();
+  audit_verify_app->add_option("--key", audit_verify.keys, "the server's public key, in hexadecimal; may be repeated");
+  audit_verify_app->add_option("--witness", audit_verify.witnesses, "a file of checkpoints that was kept elsewhere");
+  audit_verify_app->add_flag("--part", audit_verify.part, "the file is a part of the log, such as an archived segment");
+  audit_verify_app->add_flag("--json", audit_verify.json, "print the report as JSON");
   auto* version_app = app.add_subcommand("version", "print the version");
 
   try {
@@ -187,6 +197,7 @@ int run(int argc, char** argv) {
   if (logs_app->parsed()) return run_logs(logs);
   if (journey_app->parsed()) return run_journey(journey);
   if (ship_app->parsed()) return run_ship(ship);
+  if (audit_verify_app->parsed()) return run_audit_verify(audit_verify);
 
   auto config = configuration(doctor_app->parsed() ? doctor_flags : redact_flags, ConfigSources::Purpose::kInspect);
   if (!config) return complain(config.error(), kExitNotUnderstood);
