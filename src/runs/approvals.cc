@@ -174,12 +174,13 @@ std::optional<Approval> get_approval(View& view, std::string_view id) {
 }
 
 std::vector<Approval> list_approvals(View& view, bool only_open, std::int32_t limit) {
+  constexpr db::Sql kOpen("SELECT " FETTLE_APPROVAL_COLUMNS
+                          " FROM approvals WHERE workspace = $1 AND state = 0"
+                          " ORDER BY COALESCE(expires_at, 9223372036854775807), id LIMIT $2");
+  constexpr db::Sql kAll("SELECT " FETTLE_APPROVAL_COLUMNS
+                         " FROM approvals WHERE workspace = $1 ORDER BY id DESC LIMIT $2");
   std::vector<Approval> out;
-  for (const db::Row row : view.rows("SELECT " FETTLE_APPROVAL_COLUMNS
-                                     " FROM approvals WHERE workspace = $1 AND (state = 0 OR $2 = 0) ORDER BY"
-                                     " CASE WHEN $2 = 0 THEN -id ELSE COALESCE(expires_at, 9223372036854775807) END, id"
-                                     " LIMIT $3",
-                                     {view.workspace(), only_open ? 1 : 0, limit})) {
+  for (const db::Row row : view.rows(only_open ? kOpen : kAll, {view.workspace(), limit})) {
     Approval one = approval_from(view, row);
     if (view.allows(one.client)) out.push_back(std::move(one));
   }
@@ -198,8 +199,7 @@ std::int64_t expire_approvals(Unit& unit, std::int32_t items_max) {
   return static_cast<std::int64_t>(rows.size());
 }
 
-// ---- escalations
-// -----------------------------------------------------------------------------------------------------
+// ---- escalations ---------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -287,13 +287,20 @@ Result<void> close_escalation(Unit& unit, std::string_view id, std::string_view 
   return {};
 }
 
+#define FETTLE_ESCALATION_COLUMNS \
+  "id, run, client, subject, details, severity, owner, opened_at, closed_at, closed_by, note"
+
+#define FETTLE_ESCALATION_COLUMNS \
+  "id, run, client, subject, details, severity, owner, opened_at, closed_at, closed_by, note"
+
 std::vector<Escalation> list_escalations(View& view, bool only_open, std::int32_t limit) {
+  constexpr db::Sql kOpen(
+      "SELECT " FETTLE_ESCALATION_COLUMNS
+      " FROM escalations WHERE workspace = $1 AND closed_at IS NULL ORDER BY severity, id LIMIT $2");
+  constexpr db::Sql kAll("SELECT " FETTLE_ESCALATION_COLUMNS
+                         " FROM escalations WHERE workspace = $1 ORDER BY id DESC LIMIT $2");
   std::vector<Escalation> out;
-  for (const db::Row row :
-       view.rows("SELECT id, run, client, subject, details, severity, owner, opened_at, closed_at, closed_by, note"
-                 " FROM escalations WHERE workspace = $1 AND (closed_at IS NULL OR $2 = 0)"
-                 " ORDER BY CASE WHEN $2 = 0 THEN -id ELSE severity END, id LIMIT $3",
-                 {view.workspace(), only_open ? 1 : 0, limit})) {
+  for (const db::Row row : view.rows(only_open ? kOpen : kAll, {view.workspace(), limit})) {
     Escalation one;
     std::int64_t number = 0;
     std::optional<std::string> by, note;

@@ -74,8 +74,7 @@ Result<void> close_escalation(Unit& unit, std::string_view id, std::string_view 
 // Open ones by severity and age; or all of the last ones.
 std::vector<Escalation> list_escalations(View& view, bool only_open = true, std::int32_t limit = 200);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 std::int64_t expire_approvals(Unit& unit, std::int32_t items_max);
 

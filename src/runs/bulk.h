@@ -61,8 +61,7 @@ struct BulkRun {
 // The job's runs as they are now, those that failed again first.
 std::vector<BulkRun> list_bulk_runs(View& view, std::string_view id, std::int32_t limit = 1'000);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 // Takes each open job of the workspace further by at most `items_max` runs. How many were changed.
 std::int64_t drive_bulk(Unit& unit, std::int32_t items_max);

@@ -27,8 +27,7 @@ class FairnessTest : public RunsTestBase {
 };
 FETTLE_FOR_BOTH_STORES(FairnessTest);
 
-// ---- limits
-// ----------------------------------------------------------------------------------------------------------
+// ---- limits --------------------------------------------------------------------------------------------------------
 
 TEST_P(FairnessTest, OneClientCannotTakeAllWorkers) {
   limit({.dimension = LimitDimension::kClient, .concurrency_max = 2});
@@ -120,8 +119,7 @@ TEST_P(FairnessTest, LimitsThatLimitNothingAreRefused) {
   }
 }
 
-// ---- switches
-// --------------------------------------------------------------------------------------------------------
+// ---- switches ------------------------------------------------------------------------------------------------------
 
 TEST_P(FairnessTest, AKillTakesTheLeasesAndLetsNothingStart) {
   add_for("acme", 2);

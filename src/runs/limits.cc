@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "runs/json.h"
 #include "runs/run.h"
@@ -11,7 +12,7 @@
 namespace fettle::runs {
 namespace {
 
-constexpr std::array<std::string_view, 4> kDimensions = {"client", "platform", "workflow", "key"};
+constexpr std::array<std::string_view, 5> kDimensions = {"client", "platform", "workflow", "key", "workspace"};
 constexpr char kSeparator = '\x1f';  // names hold no control characters
 
 std::string_view value_of(const Run& run, LimitDimension dimension) {
@@ -20,6 +21,7 @@ std::string_view value_of(const Run& run, LimitDimension dimension) {
     case LimitDimension::kPlatform: return run.platform;
     case LimitDimension::kWorkflow: return run.workflow;
     case LimitDimension::kKey: return run.limit_key;
+    case LimitDimension::kWorkspace: return "all";
   }
   return {};
 }
@@ -116,8 +118,7 @@ std::vector<LimitRule> list_limits(View& view) {
   return rules;
 }
 
-// ---- slots
-// -----------------------------------------------------------------------------------------------------------
+// ---- slots ---------------------------------------------------------------------------------------------------------
 
 Slots::Slots(Unit& unit) : unit_(unit), rules_(list_limits(unit)) {}
 

@@ -22,7 +22,8 @@ namespace fettle::runs {
 
 struct Run;
 
-enum class LimitDimension : std::uint8_t { kClient, kPlatform, kWorkflow, kKey };
+// kWorkspace has one value, "all": how much runs here at all, as a plan allows it.
+enum class LimitDimension : std::uint8_t { kClient, kPlatform, kWorkflow, kKey, kWorkspace };
 std::string_view to_string(LimitDimension dimension);
 std::optional<LimitDimension> limit_dimension_named(std::string_view name);
 
@@ -41,8 +42,7 @@ Result<void> set_limit(Unit& unit, const LimitRule& rule);
 Result<void> remove_limit(Unit& unit, LimitDimension dimension, std::string_view value);
 std::vector<LimitRule> list_limits(View& view);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 // The rules and what is in use, for one lease call.
 class Slots {

@@ -30,8 +30,7 @@ Result<void> cancel_run(Unit& unit, const RunId& run, std::string_view reason);
 Result<void> pause_run(Unit& unit, const RunId& run, std::string_view reason);
 Result<void> resume_run(Unit& unit, const RunId& run, std::string_view reason);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 struct Run;
 constexpr std::string_view kPauseHold = "pause";

@@ -97,8 +97,7 @@ TEST_P(OperateTest, ARunPausedBeforeItsTimeStillWaitsForIt) {
   EXPECT_EQ(take().size(), 1U);
 }
 
-// ---- bulk
-// ------------------------------------------------------------------------------------------------------------
+// ---- bulk ----------------------------------------------------------------------------------------------------------
 
 TEST_P(OperateTest, ABulkRetryTakesWhatMatchedWhenItBegan) {
   for (int i = 0; i < 7; ++i) dead("acme");

@@ -148,13 +148,21 @@ Result<void> decide_policy_block(Unit& unit, std::string_view id, Verdict verdic
   return {};
 }
 
+#define FETTLE_BLOCK_COLUMNS                                                                              \
+  "id, policy, reason, content_ref, policy_snapshot_id, client, platform, lane, agent, run, blocked_at, " \
+  "verdict, decided_by, decided_at, note"
+
+#define FETTLE_BLOCK_COLUMNS                                                                              \
+  "id, policy, reason, content_ref, policy_snapshot_id, client, platform, lane, agent, run, blocked_at, " \
+  "verdict, decided_by, decided_at, note"
+
 std::vector<PolicyBlock> list_policy_blocks(View& view, bool only_open, std::int32_t limit) {
+  constexpr db::Sql kOpen("SELECT " FETTLE_BLOCK_COLUMNS
+                          " FROM policy_blocks WHERE workspace = $1 AND verdict IS NULL ORDER BY id DESC LIMIT $2");
+  constexpr db::Sql kAll("SELECT " FETTLE_BLOCK_COLUMNS
+                         " FROM policy_blocks WHERE workspace = $1 ORDER BY id DESC LIMIT $2");
   std::vector<PolicyBlock> out;
-  for (const db::Row row :
-       view.rows("SELECT id, policy, reason, content_ref, policy_snapshot_id, client, platform, lane, agent, run,"
-                 " blocked_at, verdict, decided_by, decided_at, note FROM policy_blocks"
-                 " WHERE workspace = $1 AND (verdict IS NULL OR $2 = 0) ORDER BY id DESC LIMIT $3",
-                 {view.workspace(), only_open ? 1 : 0, limit})) {
+  for (const db::Row row : view.rows(only_open ? kOpen : kAll, {view.workspace(), limit})) {
     PolicyBlock one;
     std::int64_t number = 0;
     std::optional<std::string> by, note;

@@ -43,8 +43,7 @@ Result<std::string> record_policy_block(Unit& unit, const PolicyBlockRequest& re
 Result<void> decide_policy_block(Unit& unit, std::string_view id, Verdict verdict, std::string_view note);
 std::vector<PolicyBlock> list_policy_blocks(View& view, bool only_open = true, std::int32_t limit = 200);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 // kInvalidArgument for one that nobody stored, or for none where the workspace has stored any.
 Result<void> check_policy_snapshot(Unit& unit, std::string_view id);

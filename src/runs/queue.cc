@@ -21,39 +21,13 @@ constexpr std::size_t kMovedMax = 500;
 
 db::Value or_null(const std::string& text) { return text.empty() ? db::Value() : db::Value(text); }
 
-Result<void> check_request(const Unit& unit, const EnqueueRequest& request) {
-  const SizeLimits& limits = unit.limits();
-  for (const auto& [field, value, required] : {std::tuple{"workflow", &request.workflow, true},
-                                               {"pool", &request.pool, true},
-                                               {"client", &request.client, false},
-                                               {"platform", &request.platform, false},
-                                               {"lane", &request.lane, false},
-                                               {"agent", &request.agent, false},
-                                               {"run_id", &request.run_id, false},
-                                               {"limit_key", &request.limit_key, false},
-                                               {"correlation_id", &request.correlation_id, false},
-                                               {"trace_id", &request.trace_id, false}}) {
-    if (!required && value->empty()) continue;
-    if (auto good = check_name(field, *value, limits); !good) return good;
-  }
-  if (auto good = check_size("payload", request.payload, limits.payload_bytes_max); !good) return good;
-  if (auto good = check_size("context", request.context, limits.context_bytes_max); !good) return good;
-  if (request.priority < -kPriorityMax || request.priority > kPriorityMax) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("priority must be from -{0} to {0}", kPriorityMax));
-  }
-  if (request.max_retries && (*request.max_retries < 0 || *request.max_retries > 1'000)) {
-    return fail(ErrorCode::kInvalidArgument, "max_retries must be from 0 to 1000");
-  }
-  if (!unit.scope().clients.empty() && !unit.allows(request.client)) {
-    return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
-  }
-  if (parse_run_number(request.run_id)) {
-    return fail(ErrorCode::kInvalidArgument, "run_id has the form of the ids that are given here: choose another");
-  }
-  return {};
-}
+// What extend and complete need of a run.
+#define FETTLE_CALL_COLUMNS                                                                              \
+  "r.id, r.state, r.kind, r.workflow, r.client, r.platform, r.lane, r.agent, r.external_id, r.attempt, " \
+  "r.retry_count, r.hold_key, r.lease_until, r.lease_ns, r.progress_at, r.slots, r.started_at, "         \
+  "r.open_failures, r.tokens, r.cost_usd"
 
-// The runs of a call by number, in one statement whatever their count.
+// The runs of a call by number, in one statement whatever their count. Only the columns above are read.
 class RunsOfCall {
  public:
   template <class Call>
@@ -115,15 +89,46 @@ constexpr std::size_t kInsertDataWidth = 6;
 
 }  // namespace
 
-// ---- enqueue
-// ---------------------------------------------------------------------------------------------------------
+// ---- enqueue -------------------------------------------------------------------------------------------------------
+
+Result<void> check_enqueue(const Unit& unit, const EnqueueRequest& request) {
+  const SizeLimits& limits = unit.limits();
+  for (const auto& [field, value, required] : {std::tuple{"workflow", &request.workflow, true},
+                                               {"pool", &request.pool, true},
+                                               {"client", &request.client, false},
+                                               {"platform", &request.platform, false},
+                                               {"lane", &request.lane, false},
+                                               {"agent", &request.agent, false},
+                                               {"run_id", &request.run_id, false},
+                                               {"limit_key", &request.limit_key, false},
+                                               {"correlation_id", &request.correlation_id, false},
+                                               {"trace_id", &request.trace_id, false}}) {
+    if (!required && value->empty()) continue;
+    if (auto good = check_name(field, *value, limits); !good) return good;
+  }
+  if (auto good = check_size("payload", request.payload, limits.payload_bytes_max); !good) return good;
+  if (auto good = check_size("context", request.context, limits.context_bytes_max); !good) return good;
+  if (request.priority < -kPriorityMax || request.priority > kPriorityMax) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("priority must be from -{0} to {0}", kPriorityMax));
+  }
+  if (request.max_retries && (*request.max_retries < 0 || *request.max_retries > 1'000)) {
+    return fail(ErrorCode::kInvalidArgument, "max_retries must be from 0 to 1000");
+  }
+  if (!unit.scope().clients.empty() && !unit.allows(request.client)) {
+    return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
+  }
+  if (parse_run_number(request.run_id)) {
+    return fail(ErrorCode::kInvalidArgument, "run_id has the form of the ids that are given here: choose another");
+  }
+  return {};
+}
 
 Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest> requests) {
   if (auto good = check_count("runs", requests.size(), unit.limits().list_items_max); !good) {
     return std::unexpected(good.error());
   }
   for (const EnqueueRequest& request : requests) {
-    if (auto good = check_request(unit, request); !good) return std::unexpected(good.error());
+    if (auto good = check_enqueue(unit, request); !good) return std::unexpected(good.error());
   }
   std::unordered_map<std::string, Run> known = known_by_name(unit, requests);
   std::vector<Enqueued> out;
@@ -189,8 +194,7 @@ Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest
   return out;
 }
 
-// ---- lease
-// -----------------------------------------------------------------------------------------------------------
+// ---- lease ---------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -343,8 +347,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
   return out;
 }
 
-// ---- extend
-// ----------------------------------------------------------------------------------------------------------
+// ---- extend --------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -405,8 +408,7 @@ Result<std::vector<Extended>> extend(Unit& unit, std::span<const Extension> exte
   return out;
 }
 
-// ---- complete
-// --------------------------------------------------------------------------------------------------------
+// ---- complete ------------------------------------------------------------------------------------------------------
 
 Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> completions) {
   if (auto good = check_count("runs", completions.size(), unit.limits().list_items_max); !good) {
@@ -441,6 +443,7 @@ Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> co
     run->state = RunState::kSucceeded;
     run->tokens += one.tokens;
     run->cost_usd += one.cost_usd;
+    unit.add_usage(one.tokens, one.cost_usd);
     if (run->slots) release_slots(unit, *run->slots);
     resolve_failures(unit, *run);
     for (const db::Value& value : {db::Value(unit.workspace()), db::Value(run->number), db::Value(unit.now()),
@@ -476,8 +479,7 @@ Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> co
   return out;
 }
 
-// ---- fail
-// ------------------------------------------------------------------------------------------------------------
+// ---- fail ----------------------------------------------------------------------------------------------------------
 
 Failed settle_failure(Unit& unit, Run& run, const RunError& error, ErrorClass error_class) {
   RetryPolicy policy = policy_for(unit, run.workflow, "");
@@ -553,6 +555,7 @@ Result<Failed> fail_run(Unit& unit, const Failure& failure) {
   }
   run->tokens += failure.tokens;
   run->cost_usd += failure.cost_usd;
+  unit.add_usage(failure.tokens, failure.cost_usd);
   end_lease(unit, *run, AttemptEnd::kFailed, to_string(error_class), error_json(error, error_class));
   return settle_failure(unit, *run, error, error_class);
 }

@@ -117,11 +117,12 @@ Result<Applied> give_back(Unit& unit, const RunId& run, std::int32_t attempt);
 // The policy that enqueue takes max_retries from and failures obey. Audited.
 Result<void> set_policy(Unit& unit, std::string_view workflow, std::string_view step, const RetryPolicy& policy);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 struct Run;
 
+// Whether enqueue would take the request.
+Result<void> check_enqueue(const Unit& unit, const EnqueueRequest& request);
 // Retry or dead letter, for an attempt that ended so. `run` is not running any more.
 Failed settle_failure(Unit& unit, Run& run, const RunError& error, ErrorClass error_class);
 

@@ -273,8 +273,7 @@ TEST_P(QueueTest, OneOutboxRowATransaction) {
   EXPECT_EQ(journal.publications, 2);
 }
 
-// ---- long polls
-// ------------------------------------------------------------------------------------------------------
+// ---- long polls ----------------------------------------------------------------------------------------------------
 
 TEST_P(QueueTest, AWaitingWorkerIsWokenByAnEnqueueAndOnlyOneForEachRun) {
   std::promise<Leased> first;

@@ -97,8 +97,7 @@ Identifiers identifiers_of(const Run& run) {
   return out;
 }
 
-// ---- transitions
-// -----------------------------------------------------------------------------------------------------
+// ---- transitions ---------------------------------------------------------------------------------------------------
 
 void end_lease(Unit& unit, Run& run, AttemptEnd ended, std::string_view error_class, std::string_view error) {
   if (run.state != RunState::kRunning) return;

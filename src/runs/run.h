@@ -64,8 +64,7 @@ void save_run(Unit& unit, const Run& run);
 
 Identifiers identifiers_of(const Run& run);
 
-// ---- transitions
-// -----------------------------------------------------------------------------------------------------
+// ---- transitions ---------------------------------------------------------------------------------------------------
 
 // Out of running: frees the slots (and readies what waited for them) and forgets the lease. `ended` is kept in the
 // attempt's row.

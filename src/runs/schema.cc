@@ -37,6 +37,7 @@ const db::Migration kRunsAndQueue = {
         {"CREATE INDEX runs_ready_workflow ON runs (workspace, pool, workflow, priority, id) WHERE state = 0"},
         {"CREATE INDEX runs_due ON runs (due_at) WHERE state = 1 AND due_at IS NOT NULL"},
         {"CREATE INDEX runs_held ON runs (workspace, hold_key, priority, id) WHERE state = 2"},
+        {"CREATE INDEX runs_running ON runs (workspace) WHERE state = 3 AND kind = 1"},
         {"CREATE INDEX runs_leased ON runs (lease_until) WHERE lease_until IS NOT NULL"},
         {"CREATE INDEX runs_to_look_at ON runs (workspace, id) WHERE state = 5 OR state = 6"},
         {"CREATE INDEX runs_by_client ON runs (workspace, client, id) WHERE client <> ''"},
@@ -86,6 +87,10 @@ const db::Migration kRunsAndQueue = {
                      " PRIMARY KEY (workspace, id)"),
         {"CREATE INDEX workflow_failures_open ON workflow_failures (workspace, id) WHERE status = 'open'"},
         {"CREATE INDEX workflow_failures_by_run ON workflow_failures (workspace, run) WHERE run IS NOT NULL"},
+        FETTLE_TABLE(
+            "CREATE TABLE run_usage ("
+            " workspace TEXT NOT NULL, month BIGINT NOT NULL, tokens BIGINT NOT NULL, micro_usd BIGINT NOT NULL,"
+            " PRIMARY KEY (workspace, month)"),
         // Fairness: a rule for a value of a dimension ('*': each value by itself), and what is in use under each key.
         FETTLE_TABLE("CREATE TABLE run_limits ("
                      " workspace TEXT NOT NULL, dimension TEXT NOT NULL, value TEXT NOT NULL,"

@@ -126,8 +126,7 @@ struct ProofRule {
 Result<void> set_proof_rule(Unit& unit, const ProofRule& rule);
 std::vector<ProofRule> list_proof_rules(View& view);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 // Reservations whose time is over become unknown. How many.
 std::int64_t expire_reservations(Unit& unit, std::int32_t items_max);

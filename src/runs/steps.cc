@@ -75,6 +75,7 @@ void note_progress(Unit& unit, Run& run, std::int64_t tokens, double cost_usd) {
   run.tokens += tokens;
   run.cost_usd += cost_usd;
   run.progress_at = unit.now();
+  unit.add_usage(tokens, cost_usd);
   unit.execute(
       "UPDATE runs SET steps = $3, tokens = $4, cost_usd = $5, progress_at = $6, open_failures = $7"
       " WHERE workspace = $1 AND id = $2",
@@ -217,8 +218,7 @@ Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& e
   return out;
 }
 
-// ---- waiting
-// ---------------------------------------------------------------------------------------------------------
+// ---- waiting -------------------------------------------------------------------------------------------------------
 
 Result<StepBegun> park_step(Unit& unit, Run& run, std::string_view step, WaitKind wait,
                             std::optional<UnixNanos> until) {

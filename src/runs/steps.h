@@ -89,8 +89,7 @@ struct Step {
 // In the order in which they began, the current generation last; empty when there is no such run.
 std::vector<Step> list_steps(View& view, const RunId& run);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 struct Run;
 

@@ -194,17 +194,21 @@ std::vector<Switch> list_switches(View& view, bool only_on, std::int32_t limit) 
 
 std::vector<InFlight> list_in_flight(View& view, const Reach& reach, std::int32_t limit) {
   std::vector<InFlight> out;
-  for (const db::Row row :
-       view.rows("SELECT " FETTLE_RUN_COLUMNS
-                 " FROM runs r WHERE r.state = 3 AND r.workspace = $1 AND (r.client = $2 OR $2 = '')"
-                 " AND (r.platform = $3 OR $3 = '') AND (r.lane = $4 OR $4 = '') AND (r.workflow = $5 OR $5 = '')"
-                 " AND (r.agent = $6 OR $6 = '') ORDER BY r.leased_at LIMIT $7",
-                 {view.workspace(), reach.client, reach.platform, reach.lane, reach.workflow, reach.agent, limit})) {
-    const Run run = run_from(view, row);
-    if (!view.allows(run.client)) continue;
-    out.push_back(
-        {RunId{run.shown_id()}, run.workflow, run.client, run.worker.value_or(""), run.leased_at, run.progress_at});
-  }
+  const auto collect = [&](const db::Sql& sql) {
+    for (const db::Row row : view.rows(
+             sql, {view.workspace(), reach.client, reach.platform, reach.lane, reach.workflow, reach.agent, limit})) {
+      const Run run = run_from(view, row);
+      if (!view.allows(run.client)) continue;
+      out.push_back(
+          {RunId{run.shown_id()}, run.workflow, run.client, run.worker.value_or(""), run.leased_at, run.progress_at});
+    }
+  };
+#define FETTLE_IN_REACH                                                                                                \
+  " AND r.workspace = $1 AND (r.client = $2 OR $2 = '') AND (r.platform = $3 OR $3 = '') AND (r.lane = $4 OR $4 = '')" \
+  " AND (r.workflow = $5 OR $5 = '') AND (r.agent = $6 OR $6 = '') ORDER BY r.leased_at LIMIT $7"
+  // One statement for each index of what runs.
+  collect("SELECT " FETTLE_RUN_COLUMNS " FROM runs r WHERE r.lease_until IS NOT NULL" FETTLE_IN_REACH);
+  collect("SELECT " FETTLE_RUN_COLUMNS " FROM runs r WHERE r.state = 3 AND r.kind = 1" FETTLE_IN_REACH);
   return out;
 }
 

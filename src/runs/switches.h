@@ -91,8 +91,7 @@ struct MayI {
 // An action class that is not set is answered as the default: five seconds, closed.
 Result<MayI> may_i(View& view, const Reach& work, std::string_view action_class);
 
-// ---- inside the room
-// -------------------------------------------------------------------------------------------------
+// ---- inside the room -----------------------------------------------------------------------------------------------
 
 // The switches that are on, for one call.
 class ActiveSwitches {

@@ -1,6 +1,9 @@
 #include "runs/unit.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "runs/usage.h"
 
 namespace fettle::runs {
 namespace {
@@ -85,6 +88,13 @@ void Unit::wake(std::string_view pool, std::string_view workflow, std::size_t co
 }
 
 Result<void> Unit::finish(Journal& journal) {
+  if (tokens_ != 0 || cost_usd_ != 0) {
+    execute(
+        "INSERT INTO run_usage (workspace, month, tokens, micro_usd) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (workspace, month) DO UPDATE SET tokens = run_usage.tokens + excluded.tokens,"
+        " micro_usd = run_usage.micro_usd + excluded.micro_usd",
+        {workspace(), month_begin(now()), tokens_, static_cast<std::int64_t>(std::llround(cost_usd_ * 1e6))});
+  }
   if (failure()) return std::unexpected(*failure());
   if (!audits_.empty()) {
     if (auto done = journal.record(tx_, scope(), actor_, now(), audits_); !done) return done;

@@ -158,7 +158,13 @@ class Unit : public View {
   void audit(Audit audit) { audits_.push_back(std::move(audit)); }
   void wake(std::string_view pool, std::string_view workflow, std::size_t count = 1);
 
-  // Writes audits and events through the journal. Called once, last.
+  // Adds to what the workspace used this month (usage.h).
+  void add_usage(std::int64_t tokens, double cost_usd) {
+    tokens_ += tokens;
+    cost_usd_ += cost_usd;
+  }
+
+  // Writes audits, events and usage through the journal. Called once, last.
   Result<void> finish(Journal& journal);
   std::vector<Wake> take_wakes() { return std::move(wakes_); }
 
@@ -171,6 +177,8 @@ class Unit : public View {
   std::vector<Event> events_;
   std::vector<Audit> audits_;
   std::vector<Wake> wakes_;
+  std::int64_t tokens_ = 0;
+  double cost_usd_ = 0;
 };
 
 }  // namespace fettle::runs

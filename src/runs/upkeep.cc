@@ -11,6 +11,7 @@
 #include "runs/limits.h"
 #include "runs/queue.h"
 #include "runs/run.h"
+#include "runs/schedules.h"
 #include "runs/side_effects.h"
 #include "runs/steps.h"
 #include "runs/switches.h"
@@ -146,6 +147,8 @@ std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options
       {view.now(), kWorkspacesMax});
   add("SELECT DISTINCT workspace FROM side_effects WHERE expires_at <= $1 AND state = 0 LIMIT $2",
       {view.now(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM schedules WHERE next_at <= $1 AND next_at IS NOT NULL AND paused = 0 LIMIT $2",
+      {view.now(), kWorkspacesMax});
   add("SELECT DISTINCT workspace FROM bulk_jobs WHERE state = 0 LIMIT $1", {kWorkspacesMax});
   add("SELECT DISTINCT workspace FROM run_signals WHERE expires_at <= $1 LIMIT $2", {view.now(), kWorkspacesMax});
   HoldKey at;
@@ -165,6 +168,7 @@ UpkeepReport upkeep(Unit& unit, const UpkeepOptions& options) {
   report.woken = wake_due(unit, options.items_max);
   report.expired_leases = expire_leases(unit, options.items_max);
   report.stalled = note_stalled(unit, options);
+  report.scheduled = fire_schedules(unit, options.items_max);
   report.expired_approvals = expire_approvals(unit, options.items_max);
   report.unknown_effects = expire_reservations(unit, options.items_max);
   report.bulk_items = drive_bulk(unit, options.items_max);

@@ -1,0 +1,316 @@
+#include "runs/records.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+#include <limits>
+
+#include "runs/json.h"
+#include "runs/run.h"
+
+namespace fettle::runs {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::array<std::string_view, 4> kNames = {"agent_runs", "agent_logs", "workflow_triggers",
+                                                    "workflow_failures"};
+constexpr std::array<std::string_view, 4> kPrefixes = {"ar_", "al_", "wt_", "wf_"};
+
+std::string_view prefix_of(Collection collection) { return kPrefixes.at(static_cast<std::size_t>(collection)); }
+
+Result<json::object> object_of(std::string_view text) {
+  boost::system::error_code error;
+  json::value parsed = json::parse(json::string_view(text.data(), text.size()), error);
+  if (error || !parsed.is_object()) return fail(ErrorCode::kInvalidArgument, "the fields are not a JSON object");
+  return std::move(parsed.get_object());
+}
+
+std::string text_in(const json::object& fields, std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) {
+    if (const auto* value = fields.if_contains(json::string_view(name.data(), name.size()))) {
+      if (value->is_string()) return std::string(value->get_string());
+      if (value->is_int64()) return fmt::format("{}", value->get_int64());
+    }
+  }
+  return {};
+}
+
+std::string ref_in(Collection collection, const json::object& fields) {
+  switch (collection) {
+    case Collection::kAgentRuns: return text_in(fields, {"correlationId", "correlation_id"});
+    case Collection::kWorkflowTriggers: return text_in(fields, {"eventKey", "event_key"});
+    case Collection::kAgentLogs:
+    case Collection::kWorkflowFailures: return text_in(fields, {"runId", "run_id"});
+  }
+  return {};
+}
+
+// ---- workflow_failures: a table with columns, which the engine writes as well --------------------------------------
+
+#define FETTLE_FAILURE_COLUMNS \
+  "id, run_ref, client, workflow, step, kind, message, retry_attempt, status, created_at, resolved_at, extra"
+
+Record failure_from(View& view, const db::Row& row) {
+  std::int64_t number = 0;
+  std::int32_t retry_attempt = 0;
+  std::string workflow, step, kind, message, extra;
+  std::optional<UnixNanos> resolved_at;
+  Record out;
+  view.read(row, number, out.ref, out.client, workflow, step, kind, message, retry_attempt, out.status, out.created_at,
+            resolved_at, extra);
+  out.id = format_number(prefix_of(Collection::kWorkflowFailures), number);
+  out.updated_at = resolved_at.value_or(out.created_at);
+  json::object fields;
+  if (auto own = object_of(extra)) fields = std::move(*own);
+  fields["id"] = out.id;
+  fields["runId"] = out.ref;
+  if (!step.empty() || !fields.contains("stepId")) fields["stepId"] = step;
+  fields["message"] = message;
+  fields["retryAttempt"] = retry_attempt;
+  fields["status"] = out.status;
+  fields["kind"] = kind;
+  if (!workflow.empty()) fields["workflow"] = workflow;
+  fields["createdAt"] = format_rfc3339(out.created_at);
+  if (resolved_at) fields["resolvedAt"] = format_rfc3339(*resolved_at);
+  out.fields = json::serialize(fields);
+  return out;
+}
+
+Result<Record> write_failure(Unit& unit, std::string_view id, json::object fields) {
+  const auto given = parse_number(prefix_of(Collection::kWorkflowFailures), id);
+  if (!id.empty()) {
+    const std::optional<Record> before = get_record(unit, Collection::kWorkflowFailures, id);
+    if (!before) return fail(ErrorCode::kNotFound, fmt::format("there is no workflow failure {}", id));
+    auto merged = object_of(before->fields);
+    if (!merged) return std::unexpected(merged.error());
+    for (auto& member : fields) (*merged)[member.key()] = member.value();
+    fields = std::move(*merged);
+  }
+  const std::string run_ref = text_in(fields, {"runId", "run_id"});
+  std::string client = text_in(fields, {"clientId", "client_id"});
+  std::string workflow = text_in(fields, {"workflow", "workflowId"});
+  std::string status = text_in(fields, {"status"});
+  if (status.empty()) status = "open";
+  const std::string step = text_in(fields, {"stepId", "step_id"});
+  std::string kind = text_in(fields, {"kind"});
+  if (kind.empty()) kind = "error";
+  const std::string message = text_in(fields, {"message"});
+  std::int64_t retry_attempt = 0;
+  for (const char* name : {"retryAttempt", "retry_attempt"}) {
+    if (const auto* value = fields.if_contains(name); value != nullptr && value->is_int64()) {
+      retry_attempt = std::clamp<std::int64_t>(value->get_int64(), 0, std::numeric_limits<std::int32_t>::max());
+    }
+  }
+  std::optional<Run> run;
+  if (!run_ref.empty()) run = load_run(unit, RunId{run_ref});
+  if (run) {
+    if (client.empty()) client = run->client;
+    if (workflow.empty()) workflow = run->workflow;
+  }
+  if (!unit.scope().clients.empty() && !unit.allows(client)) {
+    return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
+  }
+  for (const auto& [field, value] : {std::pair{"runId", &run_ref},
+                                     {"clientId", &client},
+                                     {"workflow", &workflow},
+                                     {"status", &status},
+                                     {"stepId", &step},
+                                     {"kind", &kind}}) {
+    if (auto good = check_size(field, *value, unit.limits().name_bytes_max); !good)
+      return std::unexpected(good.error());
+  }
+  if (auto good = check_size("message", message, unit.limits().message_bytes_max); !good) {
+    return std::unexpected(good.error());
+  }
+  const std::string extra = json::serialize(fields);
+  const bool open = status == "open";
+  const std::int64_t number = given.value_or(0) != 0 ? *given : unit.next_number();
+  unit.execute(
+      "INSERT INTO workflow_failures (workspace, id, run, run_ref, client, workflow, step, kind, message, "
+      "retry_attempt,"
+      " status, created_at, resolved_at, extra) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+      " ON CONFLICT (workspace, id) DO UPDATE SET step = excluded.step, kind = excluded.kind,"
+      " message = excluded.message, retry_attempt = excluded.retry_attempt, status = excluded.status,"
+      " resolved_at = excluded.resolved_at, extra = excluded.extra",
+      {unit.workspace(), number, run ? db::Value(run->number) : db::Value(), run_ref, client, workflow, step, kind,
+       message, retry_attempt, status, unit.now(), open ? db::Value() : db::Value(unit.now()), extra});
+  if (run && id.empty() && open && !is_terminal(run->state)) {
+    // So that the run's success resolves it.
+    unit.execute("UPDATE runs SET open_failures = open_failures + 1 WHERE workspace = $1 AND id = $2",
+                 {unit.workspace(), run->number});
+  }
+  JsonObject body;
+  body.add("status", status).add("message", message);
+  unit.event("workflow_failure.recorded", {{"run_id", run_ref}, {"step_id", step}, {"client_id", client}},
+             std::move(body).text());
+  Record out;
+  out.id = format_number(prefix_of(Collection::kWorkflowFailures), number);
+  if (auto written = get_record(unit, Collection::kWorkflowFailures, out.id)) out = std::move(*written);
+  return out;
+}
+
+// ---- the others: fields as they came -------------------------------------------------------------------------------
+
+#define FETTLE_RECORD_COLUMNS "id, client, ref, status, fields, created_at, updated_at"
+
+Record record_from(View& view, const db::Row& row) {
+  Record out;
+  view.read(row, out.id, out.client, out.ref, out.status, out.fields, out.created_at, out.updated_at);
+  return out;
+}
+
+}  // namespace
+
+std::string_view to_string(Collection collection) { return kNames.at(static_cast<std::size_t>(collection)); }
+
+std::optional<Collection> collection_named(std::string_view name) {
+  const auto found = std::ranges::find(kNames, name);
+  if (found == kNames.end()) return std::nullopt;
+  return static_cast<Collection>(found - kNames.begin());
+}
+
+Result<Record> write_record(Unit& unit, Collection collection, std::string_view id, std::string_view fields) {
+  if (auto good = check_size("fields", fields, unit.limits().payload_bytes_max); !good) {
+    return std::unexpected(good.error());
+  }
+  if (!id.empty()) {
+    if (auto good = check_name("id", id, unit.limits()); !good) return std::unexpected(good.error());
+  }
+  auto object = object_of(fields);
+  if (!object) return std::unexpected(object.error());
+  if (collection == Collection::kWorkflowFailures) return write_failure(unit, id, std::move(*object));
+  std::int64_t number = unit.next_number();
+  Record out;
+  out.id = id.empty() ? format_number(prefix_of(collection), number) : std::string(id);
+  out.created_at = unit.now();
+  const std::optional<Record> before = id.empty() ? std::nullopt : get_record(unit, collection, id);
+  if (before) {
+    auto merged = object_of(before->fields);
+    if (!merged) return std::unexpected(merged.error());
+    for (auto& member : *object) (*merged)[member.key()] = member.value();
+    *object = std::move(*merged);
+    out.created_at = before->created_at;
+  }
+  (*object)["id"] = out.id;
+  out.client = text_in(*object, {"clientId", "client_id"});
+  out.ref = ref_in(collection, *object);
+  out.status = text_in(*object, {"status"});
+  out.updated_at = unit.now();
+  for (const auto& [field, value] :
+       {std::pair{"clientId", &out.client}, {"reference", &out.ref}, {"status", &out.status}}) {
+    if (auto good = check_size(field, *value, unit.limits().name_bytes_max); !good)
+      return std::unexpected(good.error());
+  }
+  if (!unit.scope().clients.empty() && !unit.allows(out.client)) {
+    return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
+  }
+  out.fields = json::serialize(*object);
+  if (auto good = check_size("fields", out.fields, unit.limits().payload_bytes_max); !good) {
+    return std::unexpected(good.error());
+  }
+  const std::int64_t written = unit.execute(
+      "INSERT INTO records (workspace, collection, id, number, client, ref, status, fields, created_at, updated_at)"
+      " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT (workspace, collection, id) DO UPDATE SET"
+      " client = excluded.client, ref = excluded.ref, status = excluded.status, fields = excluded.fields,"
+      " updated_at = excluded.updated_at WHERE records.client = $10",
+      {unit.workspace(), to_string(collection), out.id, number, out.client, out.ref, out.status, out.fields, unit.now(),
+       before ? before->client : out.client});
+  if (written == 0 && !unit.failure()) {
+    return fail(ErrorCode::kPermissionDenied, "a record of this id is outside of what you may see");
+  }
+  JsonObject body;
+  body.add("id", out.id).add_text("status", out.status);
+  const std::string_view ref_name = collection == Collection::kAgentLogs   ? "run_id"
+                                    : collection == Collection::kAgentRuns ? "correlation_id"
+                                                                           : "event_key";
+  unit.event(fmt::format("{}.{}", to_string(collection), before ? "updated" : "created"),
+             {{"client_id", out.client}, {std::string(ref_name), out.ref}}, std::move(body).text());
+  return out;
+}
+
+std::vector<Record> list_records(View& view, Collection collection, const RecordFilter& filter) {
+  std::vector<Record> out;
+  const std::int32_t limit = std::clamp(filter.limit, 1, 1'000);
+  std::int64_t before = std::numeric_limits<std::int64_t>::max();
+  if (collection == Collection::kWorkflowFailures) {
+    if (const auto number = parse_number(prefix_of(collection), filter.before)) before = *number;
+    constexpr db::Sql kOpen("SELECT " FETTLE_FAILURE_COLUMNS
+                            " FROM workflow_failures WHERE workspace = $1 AND id < $2 AND status = 'open'"
+                            " AND (client = $3 OR $3 = '') AND (run_ref = $4 OR $4 = '') ORDER BY id DESC LIMIT $5");
+    constexpr db::Sql kAny("SELECT " FETTLE_FAILURE_COLUMNS
+                           " FROM workflow_failures WHERE workspace = $1 AND id < $2 AND (client = $3 OR $3 = '')"
+                           " AND (run_ref = $4 OR $4 = '') AND (status = $6 OR $6 = '') ORDER BY id DESC LIMIT $5");
+    const db::Rows rows =
+        filter.status == "open"
+            ? view.rows(kOpen, {view.workspace(), before, filter.client, filter.ref, limit})
+            : view.rows(kAny, {view.workspace(), before, filter.client, filter.ref, limit, filter.status});
+    for (const db::Row row : rows) {
+      Record one = failure_from(view, row);
+      if (view.allows(one.client)) out.push_back(std::move(one));
+    }
+    return out;
+  }
+  if (!filter.before.empty()) {
+    view.first("SELECT number FROM records WHERE workspace = $1 AND collection = $2 AND id = $3",
+               {view.workspace(), to_string(collection), filter.before}, before);
+  }
+  constexpr db::Sql kByRef("SELECT " FETTLE_RECORD_COLUMNS
+                           " FROM records WHERE workspace = $1 AND collection = $2 AND ref = $3 AND ref <> ''"
+                           " AND number < $4 AND (client = $5 OR $5 = '') AND (status = $6 OR $6 = '')"
+                           " ORDER BY number DESC LIMIT $7");
+  constexpr db::Sql kByStatus("SELECT " FETTLE_RECORD_COLUMNS
+                              " FROM records WHERE workspace = $1 AND collection = $2 AND status = $6 AND status <> ''"
+                              " AND number < $4 AND (client = $5 OR $5 = '') AND (ref = $3 OR $3 = '')"
+                              " ORDER BY number DESC LIMIT $7");
+  constexpr db::Sql kByTime("SELECT " FETTLE_RECORD_COLUMNS
+                            " FROM records WHERE workspace = $1 AND collection = $2 AND number < $4"
+                            " AND (client = $5 OR $5 = '') AND (ref = $3 OR $3 = '') AND (status = $6 OR $6 = '')"
+                            " ORDER BY number DESC LIMIT $7");
+  const db::Sql& sql = !filter.ref.empty() ? kByRef : !filter.status.empty() ? kByStatus : kByTime;
+  for (const db::Row row : view.rows(
+           sql, {view.workspace(), to_string(collection), filter.ref, before, filter.client, filter.status, limit})) {
+    Record one = record_from(view, row);
+    if (view.allows(one.client)) out.push_back(std::move(one));
+  }
+  return out;
+}
+
+std::optional<Record> get_record(View& view, Collection collection, std::string_view id) {
+  std::optional<Record> out;
+  if (collection == Collection::kWorkflowFailures) {
+    const auto number = parse_number(prefix_of(collection), id);
+    if (!number) return std::nullopt;
+    const db::Rows rows =
+        view.rows("SELECT " FETTLE_FAILURE_COLUMNS " FROM workflow_failures WHERE workspace = $1 AND id = $2",
+                  {view.workspace(), *number});
+    if (!rows.empty()) out = failure_from(view, rows[0]);
+  } else {
+    const db::Rows rows =
+        view.rows("SELECT " FETTLE_RECORD_COLUMNS " FROM records WHERE workspace = $1 AND collection = $2 AND id = $3",
+                  {view.workspace(), to_string(collection), id});
+    if (!rows.empty()) out = record_from(view, rows[0]);
+  }
+  if (out && !view.allows(out->client)) return std::nullopt;
+  return out;
+}
+
+std::int64_t count_open_failures(View& view) {
+  std::int64_t count = 0;
+  if (view.scope().clients.empty()) {
+    view.first("SELECT count(*) FROM workflow_failures WHERE workspace = $1 AND status = 'open'", {view.workspace()},
+               count);
+    return count;
+  }
+  for (const ClientId& client : view.scope().clients) {
+    std::int64_t of_one = 0;
+    view.first("SELECT count(*) FROM workflow_failures WHERE workspace = $1 AND status = 'open' AND client = $2",
+               {view.workspace(), client}, of_one);
+    count += of_one;
+  }
+  return count;
+}
+
+}  // namespace fettle::runs

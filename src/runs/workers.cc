@@ -1,0 +1,140 @@
+#include "runs/workers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "runs/json.h"
+
+namespace fettle::runs {
+namespace {
+
+constexpr std::array<std::string_view, 4> kStates = {"free", "busy", "lost", "draining"};
+constexpr std::int32_t kCapacityMax = 10'000;
+
+struct InUse {
+  std::int32_t leases = 0;
+  UnixNanos oldest = 0, progress = 0;
+};
+
+std::map<std::string, InUse> leases_by_worker(View& view) {
+  std::map<std::string, InUse> out;
+  for (const db::Row row : view.rows("SELECT worker, count(*), min(leased_at), max(progress_at) FROM runs"
+                                     " WHERE workspace = $1 AND lease_until IS NOT NULL GROUP BY worker",
+                                     {view.workspace()})) {
+    std::string worker;
+    InUse use;
+    if (view.read(row, worker, use.leases, use.oldest, use.progress)) out[worker] = use;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string_view to_string(WorkerState state) { return kStates.at(static_cast<std::size_t>(state)); }
+
+Result<void> register_worker(Unit& unit, const WorkerRegistration& registration) {
+  if (auto good = check_name("worker", registration.id.value, unit.limits()); !good) return good;
+  if (auto good = check_name("pool", registration.pool, unit.limits()); !good) return good;
+  if (auto good = check_size("version", registration.version, unit.limits().name_bytes_max); !good) return good;
+  if (auto good = check_size("labels", registration.labels, unit.limits().context_bytes_max); !good) return good;
+  if (registration.capacity < 1 || registration.capacity > kCapacityMax) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("capacity must be from 1 to {}", kCapacityMax));
+  }
+  unit.execute(
+      "INSERT INTO workers (workspace, id, pool, capacity, version, labels, registered_at, seen_at)"
+      " VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (workspace, id) DO UPDATE SET pool = excluded.pool,"
+      " capacity = excluded.capacity, version = excluded.version, labels = excluded.labels, draining = 0,"
+      " registered_at = excluded.registered_at, seen_at = excluded.seen_at",
+      {unit.workspace(), registration.id, registration.pool, registration.capacity, registration.version,
+       registration.labels, unit.now()});
+  JsonObject body;
+  body.add("capacity", registration.capacity).add("pool", registration.pool).add_text("version", registration.version);
+  unit.event("worker.registered", {{"runner_id", registration.id.value}, {"runner_pool", registration.pool}},
+             std::move(body).text());
+  return {};
+}
+
+Result<Beat> beat_worker(Unit& unit, const WorkerId& id, bool progressed) {
+  bool draining = false;
+  if (!unit.first("SELECT draining FROM workers WHERE workspace = $1 AND id = $2", {unit.workspace(), id}, draining)) {
+    return Beat{};
+  }
+  unit.execute(
+      "UPDATE workers SET seen_at = $3, progress_at = CASE WHEN $4 = 1 THEN $3 ELSE progress_at END"
+      " WHERE workspace = $1 AND id = $2",
+      {unit.workspace(), id, unit.now(), progressed ? 1 : 0});
+  return Beat{Applied::kApplied, draining};
+}
+
+Result<void> drain_worker(Unit& unit, const WorkerId& id, bool drain, std::string_view reason) {
+  const std::int64_t changed =
+      unit.execute("UPDATE workers SET draining = $3 WHERE workspace = $1 AND id = $2", {unit.workspace(), id, drain});
+  if (changed == 0) return fail(ErrorCode::kNotFound, fmt::format("there is no worker {}", id.value));
+  Audit audit;
+  audit.action = drain ? "worker.drain" : "worker.undrain";
+  audit.target_type = "worker";
+  audit.target_id = id.value;
+  audit.summary = reason;
+  unit.audit(std::move(audit));
+  unit.event("worker.draining", {{"runner_id", id.value}});
+  return {};
+}
+
+Result<void> remove_worker(Unit& unit, const WorkerId& id) {
+  const std::int64_t gone =
+      unit.execute("DELETE FROM workers WHERE workspace = $1 AND id = $2", {unit.workspace(), id});
+  if (gone == 0) return fail(ErrorCode::kNotFound, fmt::format("there is no worker {}", id.value));
+  unit.event("worker.removed", {{"runner_id", id.value}});
+  return {};
+}
+
+std::vector<Worker> list_workers(View& view) {
+  const std::map<std::string, InUse> in_use = leases_by_worker(view);
+  std::vector<Worker> out;
+  for (const db::Row row : view.rows("SELECT id, pool, capacity, version, labels, draining, registered_at, seen_at,"
+                                     " progress_at FROM workers WHERE workspace = $1 ORDER BY pool, id LIMIT 10000",
+                                     {view.workspace()})) {
+    Worker one;
+    bool draining = false;
+    view.read(row, one.id, one.pool, one.capacity, one.version, one.labels, draining, one.registered_at, one.seen_at,
+              one.progress_at);
+    if (const auto use = in_use.find(one.id.value); use != in_use.end()) {
+      one.in_use = use->second.leases;
+      one.oldest_lease_at = use->second.oldest;
+      one.progress_at = std::max(one.progress_at.value_or(0), use->second.progress);
+    }
+    if (view.now() - one.seen_at > kLostAfter.count()) {
+      one.state = WorkerState::kLost;
+    } else if (draining) {
+      one.state = WorkerState::kDraining;
+    } else {
+      one.state = one.in_use > 0 ? WorkerState::kBusy : WorkerState::kFree;
+    }
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+std::vector<PoolCapacity> pool_capacity(View& view) {
+  std::map<std::string, PoolCapacity> pools;
+  for (const Worker& worker : list_workers(view)) {
+    PoolCapacity& pool = pools[worker.pool];
+    pool.pool = worker.pool;
+    ++pool.workers;
+    if (worker.state == WorkerState::kLost) {
+      ++pool.lost;
+      continue;
+    }
+    if (worker.state == WorkerState::kDraining) ++pool.draining;
+    pool.capacity += worker.capacity;
+    pool.in_use += worker.in_use;
+  }
+  std::vector<PoolCapacity> out;
+  for (auto& [name, pool] : pools) out.push_back(std::move(pool));
+  return out;
+}
+
+}  // namespace fettle::runs
