@@ -112,11 +112,23 @@ Result<RunPage> list_runs(View& view, const RunFilter& filter) {
     index = "r.workspace = $1 AND r.client = $3 AND r.client <> '' AND r.id < $2";
     key = filter.client;
   } else if (filter.state && !is_terminal(*filter.state)) {
+    // Only what is live has an index by state.
     switch (*filter.state) {
-      case RunState::kReady: index = "r.workspace = $1 AND r.id < $2 AND r.state = 0"; break;
-      case RunState::kWaiting: index = "r.workspace = $1 AND r.id < $2 AND r.state = 1"; break;
-      case RunState::kHeld: index = "r.workspace = $1 AND r.id < $2 AND r.state = 2"; break;
-      default: index = "r.workspace = $1 AND r.id < $2 AND r.state = 3"; break;
+      case RunState::kReady:
+        index = "r.workspace = $1 AND r.id < $2 AND r.id IN (SELECT id FROM runs WHERE workspace = $1 AND state = 0)";
+        break;
+      case RunState::kWaiting:
+        index = "r.workspace = $1 AND r.id < $2 AND r.id IN (SELECT id FROM runs WHERE workspace = $1 AND state = 1)";
+        break;
+      case RunState::kHeld:
+        index = "r.workspace = $1 AND r.id < $2 AND r.id IN (SELECT id FROM runs WHERE workspace = $1 AND state = 2)";
+        break;
+      default:
+        index =
+            "r.workspace = $1 AND r.id < $2 AND r.id IN (SELECT id FROM runs WHERE workspace = $1"
+            " AND lease_until IS NOT NULL UNION ALL"
+            " SELECT id FROM runs WHERE workspace = $1 AND state = 3 AND kind = 1)";
+        break;
     }
   }
   RunPage page;
@@ -178,8 +190,7 @@ std::vector<Depth> queue_depth(View& view) {
       " GROUP BY pool, workflow, lane, client",
       &Depth::ready);
   count(
-      "SELECT pool, workflow, lane, client, count(*) FROM runs WHERE workspace = $1 AND state = 1 AND due_at IS NOT "
-      "NULL"
+      "SELECT pool, workflow, lane, client, count(*) FROM runs WHERE workspace = $1 AND state = 1"
       " GROUP BY pool, workflow, lane, client",
       &Depth::waiting);
   count(

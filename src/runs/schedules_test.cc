@@ -90,6 +90,33 @@ TEST_P(SchedulesTest, AWorkersStateFollowsItsLeasesAndWhenItWasHeardOf) {
   EXPECT_EQ(run([](Unit& unit) { return beat_worker(unit, WorkerId{"other"}, true); }).applied, Applied::kUnknown);
 }
 
+// ---- plans of queries
+
+TEST_P(SchedulesTest, UpkeepLooksOnlyAtWhatIsLive) {
+  if (GetParam() == db::Dialect::kPostgres) return;  // it gathers its own statistics
+  const auto plan = [&](const std::string& query) {
+    return *runs->read_and_wait(scope, [&](View& view) -> Result<std::string> {
+      const std::string sql = "EXPLAIN QUERY PLAN " + query;
+      std::int64_t id = 0, parent = 0, unused = 0;
+      std::string detail;
+      view.first(db::Sql::assembled(sql), {}, id, parent, unused, detail);
+      return detail;
+    });
+  };
+  for (const auto& [query, index] : std::vector<std::pair<std::string, std::string>>{
+           {"SELECT DISTINCT workspace FROM runs WHERE due_at <= 5 AND state = 1", "runs_due"},
+           {"SELECT DISTINCT workspace FROM runs WHERE lease_until <= 5", "runs_leased"},
+           {"SELECT id, lane FROM runs WHERE lease_until <= 5 AND workspace = 'a' ORDER BY lease_until", "runs_leased"},
+           {"SELECT id, lane FROM runs WHERE workspace = 'a' AND (state = 5 OR state = 6) ORDER BY id",
+            "runs_to_look_at"},
+           {"SELECT id, lane FROM runs WHERE workspace = 'a' AND state = 3 AND kind = 1", "runs_running"},
+           {"UPDATE workflow_failures SET status = 'x' WHERE workspace = 'a' AND run = 7 AND status = 'open'",
+            "workflow_failures_by_run"},
+       }) {
+    EXPECT_NE(plan(query).find(index), std::string::npos) << query << ": " << plan(query);
+  }
+}
+
 // ---- usage ---------------------------------------------------------------------------------------------------------
 
 TEST_P(SchedulesTest, WhatAMonthUsedIsTheSumOfWhatItsRunsReported) {

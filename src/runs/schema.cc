@@ -35,7 +35,7 @@ const db::Migration kRunsAndQueue = {
                      " CHECK (slots IS NULL OR state = 3)"),
         {"CREATE INDEX runs_ready ON runs (workspace, pool, priority, id) WHERE state = 0"},
         {"CREATE INDEX runs_ready_workflow ON runs (workspace, pool, workflow, priority, id) WHERE state = 0"},
-        {"CREATE INDEX runs_due ON runs (due_at) WHERE state = 1 AND due_at IS NOT NULL"},
+        {"CREATE INDEX runs_due ON runs (due_at) WHERE state = 1"},
         {"CREATE INDEX runs_held ON runs (workspace, hold_key, priority, id) WHERE state = 2"},
         {"CREATE INDEX runs_running ON runs (workspace) WHERE state = 3 AND kind = 1"},
         {"CREATE INDEX runs_leased ON runs (lease_until) WHERE lease_until IS NOT NULL"},
@@ -73,6 +73,7 @@ const db::Migration kRunsAndQueue = {
         FETTLE_TABLE("CREATE TABLE run_waits ("
                      " workspace TEXT NOT NULL, signal TEXT NOT NULL, run BIGINT NOT NULL, step TEXT NOT NULL,"
                      " PRIMARY KEY (workspace, signal, run, step)"),
+        {"CREATE INDEX run_waits_by_run ON run_waits (workspace, run)"},
         FETTLE_TABLE("CREATE TABLE run_signals ("
                      " workspace TEXT NOT NULL, signal TEXT NOT NULL, id BIGINT NOT NULL, payload TEXT NOT NULL,"
                      " expires_at BIGINT NOT NULL,"
@@ -200,10 +201,67 @@ const db::Migration kPeopleAndWorkers = {
         {"CREATE INDEX records_by_status ON records (workspace, collection, status, number) WHERE status <> ''"},
     }};
 
+// Without statistics SQLite's planner takes the primary key (workspace) over a partial index that holds a millionth of
+// the rows, and upkeep would read every run that ever finished. So it is told what a large ledger looks like. ANALYZE
+// makes the table of statistics, and the last statement has them read; PostgreSQL gathers its own.
+const db::Migration kStatistics = {
+    "runs",
+    4,
+    "statistics for SQLite's planner",
+    {
+        {"ANALYZE", ""},
+        {"DELETE FROM sqlite_stat1 WHERE tbl IN ('runs', 'run_data', 'run_signals', 'run_waits', 'workflow_failures',"
+         " 'switches', 'side_effects', 'policy_blocks', 'approvals', 'escalations', 'bulk_jobs', 'schedules')",
+         ""},
+        {"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES "
+         "('runs', 'runs', '5000000 5000000 1'),"
+         "('runs', 'runs_ready', '1000 1000 1000 100 1'),"
+         "('runs', 'runs_ready_workflow', '1000 1000 1000 100 100 1'),"
+         "('runs', 'runs_due', '1000 2'),"
+         "('runs', 'runs_held', '1000 1000 100 100 1'),"
+         "('runs', 'runs_leased', '1000 2'),"
+         "('runs', 'runs_running', '1000 1000'),"
+         "('runs', 'runs_to_look_at', '1000 1000 1'),"
+         "('runs', 'runs_by_client', '5000000 5000000 25000 1'),"
+         "('runs', 'runs_by_external_id', '5000000 5000000 1'),"
+         "('runs', 'runs_by_bulk_job', '10000 10000 100'),"
+         "('run_data', 'run_data', '5000000 5000000 1'),"
+         "('run_data', 'run_data_by_correlation', '5000000 5000000 2'),"
+         "('run_data', 'run_data_by_trace', '5000000 5000000 2'),"
+         "('run_signals', 'run_signals', '100000 100000 10 1'),"
+         "('run_signals', 'run_signals_expiry', '100000 2'),"
+         "('run_waits', 'run_waits', '100000 100000 2 1 1'),"
+         "('run_waits', 'run_waits_by_run', '100000 100000 1'),"
+         "('workflow_failures', 'workflow_failures', '1000000 1000000 1'),"
+         "('workflow_failures', 'workflow_failures_open', '1000 1000 1'),"
+         "('workflow_failures', 'workflow_failures_by_run', '1000000 1000000 2'),"
+         "('switches', 'switches', '10000 10000 1'),"
+         "('switches', 'switches_on', '10 10 1'),"
+         "('side_effects', 'side_effects', '5000000 5000000 1'),"
+         "('side_effects', 'side_effects_by_key', '5000000 5000000 1'),"
+         "('side_effects', 'side_effects_open', '1000 1000 1'),"
+         "('side_effects', 'side_effects_expiry', '1000 2'),"
+         "('side_effects', 'side_effects_by_run', '5000000 5000000 2'),"
+         "('policy_blocks', 'policy_blocks', '100000 100000 1'),"
+         "('policy_blocks', 'policy_blocks_open', '1000 1000 1'),"
+         "('approvals', 'approvals', '1000000 1000000 1'),"
+         "('approvals', 'approvals_open', '1000 1000 1'),"
+         "('approvals', 'approvals_expiry', '1000 2'),"
+         "('approvals', 'approvals_by_run', '1000000 1000000 2 1'),"
+         "('escalations', 'escalations', '100000 100000 1'),"
+         "('escalations', 'escalations_open', '1000 1000 1'),"
+         "('bulk_jobs', 'bulk_jobs', '10000 10000 1'),"
+         "('bulk_jobs', 'bulk_jobs_open', '10 1'),"
+         "('schedules', 'schedules', '1000 1000 1'),"
+         "('schedules', 'schedules_due', '1000 2')",
+         ""},
+        {"ANALYZE sqlite_schema", ""},
+    }};
+
 }  // namespace
 
 const db::Migrations& migrations() {
-  static const db::Migrations all = {kRunsAndQueue, kSwitchesAndEffects, kPeopleAndWorkers};
+  static const db::Migrations all = {kRunsAndQueue, kSwitchesAndEffects, kPeopleAndWorkers, kStatistics};
   return all;
 }
 
