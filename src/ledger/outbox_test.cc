@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
-#include <mutex>
+#include <atomic>
+#include <future>
 #include <set>
 #include <thread>
 
@@ -207,6 +207,34 @@ TEST_P(OutboxTest, NoCommitIsPassedOverWhileManyWrite) {
   }
   for (std::thread& writer : writers) writer.join();
   EXPECT_EQ(seen.size(), static_cast<std::size_t>(kWriters * kEach));
+}
+
+// PostgreSQL alone has transactions beside each other: one takes its number first and commits last.
+TEST_P(OutboxTest, ATransactionThatIsStillOpenHoldsBackWhatCameBehindIt) {
+  if (GetParam() == db::Dialect::kSqlite) return;
+  ASSERT_TRUE(outbox.add_consumer("x"));
+  std::promise<void> is_open;
+  std::promise<void> may_end;
+  std::promise<Result<void>> ended;
+  int runs = 0;
+  const auto replica = open();
+  replica->write(
+      [&](db::Transaction& tx) -> Result<void> {
+        if (auto done = publish(tx, scope, event("early")); !done) return done;
+        if (runs++ == 0) {
+          is_open.set_value();
+          may_end.get_future().wait();
+        }
+        return {};
+      },
+      db::Database::Done<void>([&](Result<void> done) { ended.set_value(std::move(done)); }));
+  is_open.get_future().wait();
+  send({event("late")});
+  const auto held_back = outbox.next("x");
+  may_end.set_value();
+  ASSERT_TRUE(ended.get_future().get());
+  EXPECT_TRUE(held_back->rows.empty());
+  EXPECT_EQ(types(*outbox.next("x")), (std::vector<std::string>{"early", "late"}));
 }
 
 TEST_P(OutboxTest, AClusterThatCountsFromLowerDownPassesNothingOver) {
