@@ -86,6 +86,13 @@ int serve(const ConfigFlags& flags) {
   if ((*server)->wait_ready(stopping.get_token())) {
     fmt::print("Fettle {} is ready\n  web and API  http://{}\n  OTLP/HTTP    http://{}\n  OTLP/gRPC    {}\n", version(),
                at.http, at.otlp_http, at.otlp_grpc);
+    if (const std::string link = (*server)->first_owner_link(); !link.empty()) {
+      fmt::print(
+          "Nobody owns this server yet. This link makes the first owner, once, within a day:\n"
+          "  curl -X POST http://{}/api/v1/links/redeem -H 'Content-Type: application/json' \\\n"
+          "    -d '{{\"link\":\"{}\",\"email\":\"you@example.com\",\"name\":\"You\",\"password\":\"a long one\"}}'\n",
+          at.http, link);
+    }
     std::fflush(stdout);
     log::info("ready", {{"took_ms", took_ms()}});
   }
