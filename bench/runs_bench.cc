@@ -16,6 +16,9 @@
 #include <vector>
 
 #include "core/metrics.h"
+#include "ledger/schema.h"
+#include "redact/redactor.h"
+#include "runs/ledger_journal.h"
 #include "runs/runs.h"
 #include "runs/schema.h"
 
@@ -133,9 +136,13 @@ int main(int argc, char** argv) {
   {
     auto database = db::open(Secret(url), {}, clock, registry);
     if (!database) or_die(std::unexpected(database.error()));
-    or_die(db::migrate(**database, {&runs::migrations()}));
+    or_die(db::migrate(**database, {&ledger::migrations(), &runs::migrations()}));
+    auto redactor = redact::Redactor::compile();
+    if (!redactor) or_die(std::unexpected(redactor.error()));
+    const ledger::Auditor auditor(*redactor, clock, registry);
     NoJournal none;
-    Runs runs(**database, clock, rng, none, {});
+    LedgerJournal recorded(auditor);
+    Runs runs(**database, clock, rng, journal_name == "none" ? static_cast<Journal&>(none) : recorded, {});
     Bench bench{runs};
     for (std::size_t done = 0; done < finished; done += 20'000) {
       bench.enqueue_all(20'000, 1'000, 2);

@@ -43,13 +43,21 @@ class RunsOfCall {
     list += ']';
     if (list.size() == 2) return;
     const db::Rows rows =
-        unit.rows(db::Sql("SELECT " FETTLE_RUN_COLUMNS
+        unit.rows(db::Sql("SELECT " FETTLE_CALL_COLUMNS
                           " FROM json_each($2) j CROSS JOIN runs r ON r.workspace = $1 AND r.id = j.value",
-                          "SELECT " FETTLE_RUN_COLUMNS " FROM jsonb_array_elements_text($2::jsonb) j(value)"
+                          "SELECT " FETTLE_CALL_COLUMNS " FROM jsonb_array_elements_text($2::jsonb) j(value)"
                           " JOIN runs r ON r.workspace = $1 AND r.id = j.value::bigint"),
                   {unit.workspace(), list});
     for (const db::Row row : rows) {
-      Run run = run_from(unit, row);
+      Run run;
+      std::uint8_t state = 0, kind = 0;
+      if (!unit.read(row, run.number, state, kind, run.workflow, run.client, run.platform, run.lane, run.agent,
+                     run.external_id, run.attempt, run.retry_count, run.hold_key, run.lease_until, run.lease_ns,
+                     run.progress_at, run.slots, run.started_at, run.open_failures, run.tokens, run.cost_usd)) {
+        return;
+      }
+      run.state = static_cast<RunState>(state);
+      run.kind = static_cast<RunKind>(kind);
       if (unit.allows(run.client)) runs_.emplace(run.number, std::move(run));
     }
   }

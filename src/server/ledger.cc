@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "access/accounts.h"
+#include "access/schema.h"
 #include "core/log.h"
 #include "core/mutex.h"
 #include "db/database.h"
@@ -21,9 +23,9 @@
 #include "ledger/outbox.h"
 #include "ledger/schema.h"
 #include "ledger/witness.h"
+#include "runs/ledger_journal.h"
 #include "runs/runs.h"
 #include "runs/schema.h"
-#include "server/journal.h"
 #include "server/secret_file.h"
 
 namespace fettle::server {
@@ -34,6 +36,8 @@ constexpr std::chrono::milliseconds kUpkeepEvery{250};
 constexpr std::chrono::seconds kLeaseEvery{3};
 constexpr std::chrono::seconds kTidyEvery{5};
 constexpr std::chrono::seconds kCheckpointEvery{60};
+// How long sessions, links and tokens that have ended can still be looked up.
+constexpr UnixNanos kEndedKept = 30 * kNanosPerDay;
 constexpr std::size_t kSecretBytes = 32;
 
 // Where the store is, with its password in place.
@@ -110,6 +114,7 @@ struct Ledger::Parts {
     if (auto trimmed = outbox.trim(); !trimmed) return std::unexpected(std::move(trimmed).error());
     auto purged = database->write_and_wait([this, now = clock.now()](db::Transaction& tx) -> Result<std::int64_t> {
       if (auto mine = lease.check(tx); !mine) return std::unexpected(std::move(mine).error());
+      if (auto ended = access::purge_ended(tx, now - kEndedKept); !ended) return ended;
       return ledger::purge_idempotency_keys(tx, now);
     });
     if (!purged) return std::unexpected(std::move(purged).error());
@@ -140,7 +145,7 @@ struct Ledger::Parts {
   Clock& clock;
   std::unique_ptr<db::Database> database;
   ledger::Auditor auditor;
-  LedgerJournal journal;
+  runs::LedgerJournal journal;
   runs::Runs runs;
   ledger::Outbox outbox;
   db::LeaderLease lease;
@@ -170,7 +175,8 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, const
   if (!key) return std::unexpected(std::move(key).error().within("secret.key"));
   auto database = db::open(*url, {}, clock, metrics);
   if (!database) return std::unexpected(std::move(database).error().within("opening the ledger"));
-  auto ready = db::migrate(**database, {&db::lease_migrations(), &ledger::migrations(), &runs::migrations()});
+  auto ready = db::migrate(
+      **database, {&db::lease_migrations(), &ledger::migrations(), &access::migrations(), &runs::migrations()});
   if (!ready) return std::unexpected(std::move(ready).error().within("bringing the ledger up to date"));
   auto parts = std::make_unique<Parts>(clock, rng, metrics, std::move(redactor), std::move(*database), std::move(*key),
                                        config.witness_file);

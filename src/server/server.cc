@@ -8,8 +8,6 @@
 #include <optional>
 #include <thread>
 
-#include "access/authenticator.h"
-#include "access/tokens.h"
 #include "api/api.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -28,6 +26,7 @@
 #include "redact/redactor.h"
 #include "server/checks.h"
 #include "server/data_dir.h"
+#include "server/entrance.h"
 #include "server/event_feed.h"
 #include "server/gated_reader.h"
 #include "server/ingest_report.h"
@@ -102,8 +101,6 @@ struct Server::Parts {
   health::Health health{clock, std::string(version())};
 
   // From the configuration.
-  std::optional<access::ConfiguredTokens> tokens;
-  std::optional<access::Authenticator> authenticator;
   std::shared_ptr<const redact::Redactor> redactor;  // shared with requests in flight
   std::future<Result<void>> prepared;                // what all redactors share: compiled while the rest is read
   std::optional<telemetry::IdentifierCatalogue> identifiers;
@@ -115,6 +112,7 @@ struct Server::Parts {
   std::unique_ptr<telemetry::StoreReader> store_reader;
   std::unique_ptr<GatedReader> reader;
   std::unique_ptr<Ledger> ledger;
+  std::unique_ptr<Entrance> entrance;
 
   // The way in, from its end to its beginning.
   ingest::PosixDisk disk;
@@ -140,10 +138,6 @@ struct Server::Parts {
 };
 
 Result<void> Server::Parts::load() {
-  auto known = access::ConfiguredTokens::make(config.tokens);
-  if (!known) return std::unexpected(std::move(known).error().within("tokens"));
-  tokens = std::move(*known);
-  authenticator.emplace(&*tokens, config.dev ? access::Mode::kDevelopment : access::Mode::kTokens);
   auto rules = redact::Redactor::compile(config.redaction_rules);
   if (!rules) return std::unexpected(std::move(rules).error().within("redaction.rules"));
   redactor = std::move(*rules);
@@ -174,6 +168,9 @@ Result<void> Server::Parts::open_ledger() {
   auto opened = Ledger::open(config.ledger, data_dir->path(), redactor, clock, rng, metrics);
   if (!opened) return std::unexpected(std::move(opened).error());
   ledger = std::move(*opened);
+  auto entered = Entrance::open(config, *ledger, clock, rng, metrics);
+  if (!entered) return std::unexpected(std::move(entered).error());
+  entrance = std::move(*entered);
   return {};
 }
 
@@ -198,10 +195,11 @@ Result<void> Server::Parts::start_ingest() {
                                                                 .registry = metrics,
                                                                 .clocks = &sender_clocks},
                                           std::move(front_options), *spool, guard, clock);
-  http_receiver = std::make_unique<ingest::HttpReceiver>(
-      *front, *authenticator, clock, ingest::HttpReceiver::Options{.body_bytes_max = config.limits.body_bytes});
+  http_receiver =
+      std::make_unique<ingest::HttpReceiver>(*front, entrance->for_programs(), clock,
+                                             ingest::HttpReceiver::Options{.body_bytes_max = config.limits.body_bytes});
   grpc_receiver = std::make_unique<ingest::GrpcReceiver>(
-      *front, *authenticator, clock,
+      *front, entrance->for_programs(), clock,
       ingest::GrpcReceiver::Options{.message_bytes_max = config.limits.body_bytes,
                                     .in_flight_bytes_max = config.limits.in_flight_bytes});
   return {};
@@ -231,13 +229,18 @@ Result<void> Server::Parts::start_listeners() {
   health.add(ledger_check(*ledger));
   health.add(audit_check(*ledger));
   health.add(disk_check(data_dir->path()));
-  api = std::make_unique<api::Api>(api::Services{.authenticator = *authenticator,
+  api = std::make_unique<api::Api>(api::Services{.authenticator = entrance->for_everybody(),
                                                  .reader = *reader,
                                                  .ingest = *report,
                                                  .health = health,
                                                  .redactor = *redactor,
                                                  .metrics = metrics,
-                                                 .clock = clock},
+                                                 .clock = clock,
+                                                 .access = {.directory = &entrance->directory(),
+                                                            .accounts = &entrance->accounts(),
+                                                            .ledger = &ledger->database(),
+                                                            .auditor = &ledger->auditor(),
+                                                            .rng = &rng}},
                                    api_limits(config));
   const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
@@ -302,6 +305,7 @@ void Server::Parts::stop() {
   if (http_server != nullptr) http_server->stop(left(kDrainRequests));
   if (grpc.joinable()) grpc.join();
   if (event_feed != nullptr) event_feed->stop();
+  if (entrance != nullptr) entrance->stop();
   if (ledger != nullptr) ledger->stop();
   if (retention != nullptr) retention->stop();
   if (parts_watch != nullptr) parts_watch->stop();
@@ -326,6 +330,7 @@ Result<std::unique_ptr<Server>> Server::start(const Config& config, Clock& clock
   return server;
 }
 
+std::string Server::first_owner_link() const { return parts_->entrance->first_owner_link(); }
 const Addresses& Server::addresses() const { return parts_->addresses; }
 bool Server::wait_ready(const std::stop_token& stop) const { return parts_->store->opening().wait(stop); }
 void Server::stop() { parts_->stop(); }

@@ -37,6 +37,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   const Addresses& addresses() const;
+  // See entrance.h; a secret.
+  std::string first_owner_link() const;
   // Blocks until the store is open. False when stopped before.
   bool wait_ready(const std::stop_token& stop) const;
   // Refuses new work, answers what is open, sends what is in the spool as far as time allows. Idempotent.
