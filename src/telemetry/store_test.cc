@@ -9,6 +9,7 @@
 
 #include "engine/testing.h"
 #include "telemetry/client.h"
+#include "telemetry/event_block.h"
 #include "telemetry/identifier_block.h"
 #include "telemetry/llm_call_block.h"
 #include "telemetry/log_block.h"
@@ -472,6 +473,22 @@ TEST_F(StoreTest, LlmCallsKeepTokensAndWhetherAPriceIsKnown) {
                 "FROM fettle.llm_calls ORDER BY model"),
             (TextRows{{"c", "m-1", "anthropic", "10", "3", "0", "2", "agency"},
                       {"", "unheard-of", "anthropic", "10", "3", "\\N", "2", "agency"}}));
+}
+
+TEST_F(StoreTest, DomainEventsKeepTheirIdentifiersAndTheirData) {
+  EventBlockBuilder builder(*catalogue_);
+  builder.append(
+      "acme",
+      {.ts = kNoon, .event_id = "4.7.0", .type = "run.dead_lettered", .trace_id = "abc-123", .data = R"({"n":1})"},
+      ids_of({{"client_id", "c"}, {"run_id", "run_1"}}), kNoon);
+  builder.append("acme", {.ts = kNoon + kNanosPerDay, .event_id = "4.7.1", .type = "run.enqueued"}, {}, kNoon);
+  builder.append("other", {.ts = kNoon, .event_id = "4.8.0", .type = "run.enqueued"}, {}, kNoon);
+  send(builder.take(), 8);
+  EXPECT_EQ(ask("SELECT event_id, type, trace_id, client_id, run_id, data, ingest_id FROM fettle.events ORDER BY "
+                "event_id",
+                "acme"),
+            (TextRows{{"4.7.0", "run.dead_lettered", "abc-123", "c", "run_1", R"({"n":1})", "8"},
+                      {"4.7.1", "run.enqueued", "", "", "", "", "8"}}));
 }
 
 TEST_F(StoreTest, MetricPointsOfEveryKindComeBack) {
