@@ -155,7 +155,7 @@ struct BundleVerifier::Impl {
     return bad("the line is no part of a bundle");
   }
 
-  const VerifyOptions& options;
+  const VerifyOptions options;
   std::optional<LogVerifier> log;
   std::optional<FirstBad> early;  // before there was a log
   std::uint64_t first = 0;

@@ -70,7 +70,7 @@ class LogVerifier {
   bool compare(const Checkpoint& checkpoint, std::string_view whose);
   bool compare_witnessed();
 
-  const VerifyOptions& options_;
+  const VerifyOptions options_;
   Chain chain_;
   VerifyReport report_;
   std::vector<Checkpoint> witnessed_;  // of this workspace, by size
