@@ -317,7 +317,8 @@ class FileReader {
     entry.workspace = {workspace->second};
     if (const auto name = texts.find("name"); name != texts.end()) entry.name = name->second;
     for (const std::string& client : found->lists["clients"]) entry.clients.push_back({client});
-    if (found->lists["scopes"].empty()) return at(node.Mark(), key + ".scopes", "expected some of ingest, read, work, operate, admin");
+    if (found->lists["scopes"].empty())
+      return at(node.Mark(), key + ".scopes", "expected some of ingest, read, work, operate, admin");
     for (const std::string& scope : found->lists["scopes"]) {
       const auto known = access::token_scope_named(scope);
       if (!known)
