@@ -304,9 +304,6 @@ void Server::Parts::stop() {
   if (grpc_receiver != nullptr) grpc = std::jthread([&] { grpc_receiver->stop(left(kDrainRequests)); });
   if (http_server != nullptr) http_server->stop(left(kDrainRequests));
   if (grpc.joinable()) grpc.join();
-  if (event_feed != nullptr) event_feed->stop();
-  if (entrance != nullptr) entrance->stop();
-  if (ledger != nullptr) ledger->stop();
   if (retention != nullptr) retention->stop();
   if (parts_watch != nullptr) parts_watch->stop();
   if (front != nullptr) front->stop();
@@ -314,7 +311,12 @@ void Server::Parts::stop() {
     const ingest::Writer::Rest rest = writer->stop(clock.monotonic() + left(kDrainSpool));
     log::info("spool_left", {{"segments", rest.segments}, {"bytes", rest.bytes}});
   }
+  // What asks the ledger comes after the spool: a ledger on another machine that hangs must not cost the draining its
+  // time.
+  if (event_feed != nullptr) event_feed->stop();
   if (store != nullptr) store->stop(left(kStopStore));
+  if (entrance != nullptr) entrance->stop();
+  if (ledger != nullptr) ledger->stop();
 }
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
