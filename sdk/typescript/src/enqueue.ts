@@ -1,0 +1,169 @@
+// Runs on their way to the server.
+import { Batcher, jsonOf } from './batcher.ts';
+import { type Caller, itemError } from './call.ts';
+import { InvalidValueError } from './errors.ts';
+import { carriedNow } from './trace.ts';
+import type { BatchAnswer, ItemAnswer, Json, RunCreated } from './wire.ts';
+
+export interface RunOptions {
+  readonly workflow: string;
+  readonly payload?: Json;
+  readonly clientId?: string | undefined;
+  readonly platform?: string | undefined;
+  readonly lane?: string | undefined;
+  readonly agent?: string | undefined;
+  readonly model?: string | undefined;
+  readonly pool?: string | undefined;
+  // 0 is first, 9 is last, 5 without.
+  readonly priority?: number | undefined;
+  readonly runAt?: Date | undefined;
+  readonly maxRetries?: number | undefined;
+  readonly retry?: { baseMs?: number; factor?: number; capMs?: number; elapsedMaxMs?: number } | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly concurrencyKey?: string | undefined;
+  // The same key and payload give the first run's id with `created: false`; another payload is refused (422).
+  readonly idempotencyKey?: string | undefined;
+  readonly correlationId?: string | undefined;
+  readonly jobId?: string | undefined;
+  readonly requestId?: string | undefined;
+  readonly trigger?: { source: string; eventKey?: string } | undefined;
+}
+
+export interface EnqueuedRun {
+  readonly runId: string;
+  readonly state: string;
+  // False when the idempotency key had already made this run.
+  readonly created: boolean;
+}
+export type EnqueueResult = ({ readonly ok: true } & EnqueuedRun) | { readonly ok: false; readonly error: Error };
+
+const RUNS_PER_REQUEST_MAX = 1000;
+// The server takes 8 MiB; a character is at most 3 bytes of UTF-8.
+const REQUEST_CHARACTERS_MAX = 2.5 * 1024 * 1024;
+const CHUNKS_IN_FLIGHT = 2;
+
+// The caller's run as the wire knows it, with the caller's trace context. Throws InvalidValueError.
+export function runJson(run: RunOptions): string {
+  if (!run.workflow) throw new InvalidValueError('a run needs a workflow');
+  const carried = carriedNow();
+  return jsonOf(
+    {
+      workflow: run.workflow,
+      client_id: run.clientId,
+      platform: run.platform,
+      lane: run.lane,
+      agent: run.agent,
+      model: run.model,
+      payload: run.payload,
+      priority: run.priority,
+      run_at: run.runAt?.toISOString(),
+      max_retries: run.maxRetries,
+      retry: run.retry && {
+        base_ms: run.retry.baseMs,
+        factor: run.retry.factor,
+        cap_ms: run.retry.capMs,
+        elapsed_max_ms: run.retry.elapsedMaxMs,
+      },
+      concurrency_key: run.concurrencyKey,
+      idempotency_key: run.idempotencyKey,
+      correlation_id: run.correlationId ?? carried.correlation_id,
+      job_id: run.jobId,
+      request_id: run.requestId,
+      traceparent: carried.traceparent,
+      tracestate: carried.tracestate,
+      baggage: carried.baggage,
+      trigger: run.trigger && { source: run.trigger.source, event_key: run.trigger.eventKey },
+      timeout_ms: run.timeoutMs,
+      pool: run.pool,
+    },
+    `run of ${run.workflow}`,
+  );
+}
+
+function enqueued(answer: RunCreated): EnqueuedRun {
+  return { runId: answer.run_id, state: answer.state, created: answer.created };
+}
+
+export class Enqueuer {
+  readonly #caller: Caller;
+  readonly #batcher: Batcher<ItemAnswer<RunCreated>>;
+
+  constructor(caller: Caller, limits: { queueItemsMax: number; queueBytesMax: number; inFlightMax: number }) {
+    this.#caller = caller;
+    this.#batcher = new Batcher({
+      name: 'enqueue',
+      itemsMax: RUNS_PER_REQUEST_MAX,
+      bytesMax: REQUEST_CHARACTERS_MAX,
+      ...limits,
+      send: async (items) => this.#send(items),
+      errorOf: itemError,
+    });
+  }
+
+  async enqueue(run: RunOptions): Promise<EnqueuedRun> {
+    const answer = await this.#batcher.add(runJson(run));
+    return enqueued(answer as ItemAnswer<RunCreated> & { ok: true });
+  }
+
+  // One result per run, in their order; never rejects for the sake of one of them. Chunks of the call may fail apart.
+  async enqueueMany(runs: readonly RunOptions[]): Promise<EnqueueResult[]> {
+    const outcome = new Array<EnqueueResult>(runs.length);
+    const chunks: { first: number; items: string[] }[] = [];
+    let characters = 0;
+    for (const [at, run] of runs.entries()) {
+      let json: string;
+      try {
+        json = runJson(run);
+      } catch (error) {
+        outcome[at] = { ok: false, error: error as Error };
+        continue;
+      }
+      let last = chunks.at(-1);
+      const contiguous = last !== undefined && last.first + last.items.length === at;
+      if (
+        !last ||
+        !contiguous ||
+        last.items.length >= RUNS_PER_REQUEST_MAX ||
+        characters + json.length > REQUEST_CHARACTERS_MAX
+      ) {
+        last = { first: at, items: [] };
+        chunks.push(last);
+        characters = 0;
+      }
+      last.items.push(json);
+      characters += json.length + 1;
+    }
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      for (let chunk = chunks[next++]; chunk !== undefined; chunk = chunks[next++]) await this.#chunk(chunk, outcome);
+    };
+    await Promise.all(Array.from({ length: CHUNKS_IN_FLIGHT }, lane));
+    return outcome;
+  }
+
+  drained(): Promise<void> {
+    return this.#batcher.drained();
+  }
+
+  async #send(items: readonly string[]): Promise<readonly ItemAnswer<RunCreated>[]> {
+    const answer = await this.#caller.post<BatchAnswer<RunCreated>>('/api/v1/runs', `{"runs":[${items.join(',')}]}`);
+    return answer.results;
+  }
+
+  async #chunk(chunk: { first: number; items: string[] }, outcome: EnqueueResult[]): Promise<void> {
+    let answers: readonly ItemAnswer<RunCreated>[] = [];
+    let failed: Error = new InvalidValueError('enqueue: the server answered fewer results than it was sent');
+    try {
+      answers = await this.#send(chunk.items);
+    } catch (error) {
+      failed = error as Error;
+    }
+    for (let at = 0; at < chunk.items.length; at++) {
+      const answer = answers[at];
+      const error = answer === undefined ? failed : itemError(answer);
+      outcome[chunk.first + at] = error
+        ? { ok: false, error }
+        : { ok: true, ...enqueued(answer as ItemAnswer<RunCreated> & { ok: true }) };
+    }
+  }
+}

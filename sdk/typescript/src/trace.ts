@@ -1,0 +1,99 @@
+// Trace context and baggage across the queue, through @opentelemetry/api when the program has it, else as plain text.
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { createRequire } from 'node:module';
+import type * as Api from '@opentelemetry/api';
+
+// The API keeps its registrations on the global object, so any copy of it sees the program's SDK.
+function load(): typeof Api | undefined {
+  try {
+    return createRequire(import.meta.url)('@opentelemetry/api') as typeof Api;
+  } catch {
+    return undefined;
+  }
+}
+const api = load();
+
+// What travels beside a payload.
+export interface Carried {
+  traceparent?: string;
+  tracestate?: string;
+  baggage?: string;
+  correlation_id?: string;
+}
+
+// The run whose handler is executing, for work that it enqueues in turn.
+const current = new AsyncLocalStorage<Carried>();
+
+const CORRELATION = 'correlation_id';
+
+// The context of the caller, for an envelope.
+export function carriedNow(): Carried {
+  const outer = current.getStore();
+  const carried: Carried = {};
+  if (api) {
+    api.propagation.inject(api.context.active(), carried);
+    const entry = api.propagation.getActiveBaggage()?.getEntry(CORRELATION);
+    if (entry) carried.correlation_id = entry.value;
+  }
+  if (outer === undefined) return carried;
+  // No propagator: hand on what the run came with, unchanged.
+  return carried.traceparent === undefined && carried.baggage === undefined
+    ? outer
+    : { ...correlation(outer), ...carried };
+}
+
+function correlation(carried: Carried): Carried {
+  return carried.correlation_id === undefined ? {} : { correlation_id: carried.correlation_id };
+}
+
+export interface SpanOptions {
+  readonly name: string;
+  readonly kind: 'consumer' | 'internal' | 'client';
+  readonly attributes: Readonly<Record<string, string | number | undefined>>;
+}
+
+// Runs `body` as the carried context would have it: its trace as parent, its baggage active with the correlation id in
+// it, and a span around it.
+export function restored<T>(carried: Carried, options: SpanOptions, body: () => Promise<T>): Promise<T> {
+  return current.run(carried, () => {
+    if (!api) return body();
+    let context = api.propagation.extract(api.ROOT_CONTEXT, carried);
+    if (carried.correlation_id !== undefined) {
+      const baggage = api.propagation.getBaggage(context) ?? api.propagation.createBaggage();
+      context = api.propagation.setBaggage(context, baggage.setEntry(CORRELATION, { value: carried.correlation_id }));
+    }
+    return api.context.with(context, () => spanned(options, body));
+  });
+}
+
+// Runs `body` in a span below the active one; a failure ends the span as failed.
+export function spanned<T>(options: SpanOptions, body: () => Promise<T>): Promise<T> {
+  if (!api) return body();
+  const { SpanKind, SpanStatusCode } = api;
+  const kind = { consumer: SpanKind.CONSUMER, internal: SpanKind.INTERNAL, client: SpanKind.CLIENT }[options.kind];
+  const attributes: Record<string, string | number> = {};
+  for (const [name, value] of Object.entries(options.attributes)) if (value !== undefined) attributes[name] = value;
+  return api.trace.getTracer('@fettle/sdk').startActiveSpan(options.name, { kind, attributes }, async (span) => {
+    try {
+      return await body();
+    } catch (error) {
+      if (error instanceof Error) span.recordException(error);
+      const code = (error as { code?: unknown } | undefined)?.code;
+      span.setAttribute(
+        'error.type',
+        typeof code === 'string' ? code : ((error as Error | undefined)?.name ?? 'error'),
+      );
+      span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error | undefined)?.message ?? String(error) });
+      throw error;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+// The ids of the active span, for records.
+export function activeIds(): { trace_id?: string; span_id?: string } {
+  const span = api?.trace.getActiveSpan()?.spanContext();
+  if (!api || !span || !api.isSpanContextValid(span)) return {};
+  return { trace_id: span.traceId, span_id: span.spanId };
+}
