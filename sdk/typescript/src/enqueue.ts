@@ -40,6 +40,9 @@ export type EnqueueResult = ({ readonly ok: true } & EnqueuedRun) | { readonly o
 const RUNS_PER_REQUEST_MAX = 1000;
 // The server takes 8 MiB; a character is at most 3 bytes of UTF-8.
 const REQUEST_CHARACTERS_MAX = 2.5 * 1024 * 1024;
+// Requests of enqueueMany() are smaller, so that two sides can work on them at once.
+const RUNS_PER_CHUNK = 500;
+const CHUNK_CHARACTERS = 1024 * 1024; // reached, not exceeded by more than one run
 const CHUNKS_IN_FLIGHT = 2;
 
 // The caller's run as the wire knows it, with the caller's trace context. Throws InvalidValueError.
@@ -105,39 +108,24 @@ export class Enqueuer {
     return enqueued(answer as ItemAnswer<RunCreated> & { ok: true });
   }
 
-  // One result per run, in their order; never rejects for the sake of one of them. Chunks of the call may fail apart.
+  // One result per run, in their order; never rejects for the sake of one of them. The runs travel in several requests,
+  // which may fail apart: the server stores one while the next is being written out. They may begin in another order.
   async enqueueMany(runs: readonly RunOptions[]): Promise<EnqueueResult[]> {
     const outcome = new Array<EnqueueResult>(runs.length);
-    const chunks: { first: number; items: string[] }[] = [];
-    let characters = 0;
-    for (const [at, run] of runs.entries()) {
-      let json: string;
-      try {
-        json = runJson(run);
-      } catch (error) {
-        outcome[at] = { ok: false, error: error as Error };
-        continue;
-      }
-      let last = chunks.at(-1);
-      const contiguous = last !== undefined && last.first + last.items.length === at;
-      if (
-        !last ||
-        !contiguous ||
-        last.items.length >= RUNS_PER_REQUEST_MAX ||
-        characters + json.length > REQUEST_CHARACTERS_MAX
-      ) {
-        last = { first: at, items: [] };
-        chunks.push(last);
-        characters = 0;
-      }
-      last.items.push(json);
-      characters += json.length + 1;
-    }
     let next = 0;
     const lane = async (): Promise<void> => {
-      for (let chunk = chunks[next++]; chunk !== undefined; chunk = chunks[next++]) await this.#chunk(chunk, outcome);
+      while (next < runs.length) {
+        const chunk = takeChunk(runs, next, outcome);
+        next = chunk.end;
+        if (chunk.items.length > 0) await this.#chunk(chunk, outcome);
+      }
     };
-    await Promise.all(Array.from({ length: CHUNKS_IN_FLIGHT }, lane));
+    const lanes = [lane()];
+    for (let count = 1; count < CHUNKS_IN_FLIGHT && next < runs.length; count++) {
+      await new Promise((resolve) => setImmediate(resolve)); // the chunk before goes out first
+      lanes.push(lane());
+    }
+    await Promise.all(lanes);
     return outcome;
   }
 
@@ -150,7 +138,7 @@ export class Enqueuer {
     return answer.results;
   }
 
-  async #chunk(chunk: { first: number; items: string[] }, outcome: EnqueueResult[]): Promise<void> {
+  async #chunk(chunk: Chunk, outcome: EnqueueResult[]): Promise<void> {
     let answers: readonly ItemAnswer<RunCreated>[] = [];
     let failed: Error = new InvalidValueError('enqueue: the server answered fewer results than it was sent');
     try {
@@ -158,12 +146,38 @@ export class Enqueuer {
     } catch (error) {
       failed = error as Error;
     }
-    for (let at = 0; at < chunk.items.length; at++) {
+    for (const [at, place] of chunk.places.entries()) {
       const answer = answers[at];
       const error = answer === undefined ? failed : itemError(answer);
-      outcome[chunk.first + at] = error
+      outcome[place] = error
         ? { ok: false, error }
         : { ok: true, ...enqueued(answer as ItemAnswer<RunCreated> & { ok: true }) };
     }
   }
+}
+
+interface Chunk {
+  readonly items: string[];
+  readonly places: number[]; // of the items among the runs
+  readonly end: number; // the first run that is not in it
+}
+
+// As many runs from `begin` on as fit one request. What JSON cannot say gets its error here and is left out.
+function takeChunk(runs: readonly RunOptions[], begin: number, outcome: EnqueueResult[]): Chunk {
+  const items: string[] = [];
+  const places: number[] = [];
+  let characters = 0;
+  let at = begin;
+  for (; at < runs.length && items.length < RUNS_PER_CHUNK && characters < CHUNK_CHARACTERS; at++) {
+    try {
+      const json = runJson(runs[at] as RunOptions);
+      if (json.length > REQUEST_CHARACTERS_MAX) throw new InvalidValueError(`a run of ${json.length} characters`);
+      items.push(json);
+      places.push(at);
+      characters += json.length;
+    } catch (error) {
+      outcome[at] = { ok: false, error: error as Error };
+    }
+  }
+  return { items, places, end: at };
 }

@@ -81,6 +81,10 @@ export class StoppedError extends FettleError {
     this.killSwitch = killSwitch;
   }
 }
+// What a report is answered with when the lease it speaks of is gone.
+export function isLate(error: unknown): error is LeaseLostError | StoppedError | CancelledError {
+  return error instanceof LeaseLostError || error instanceof StoppedError || error instanceof CancelledError;
+}
 export class ShutdownError extends FettleError {
   constructor(message = 'the worker is shutting down') {
     super('shutdown', message);

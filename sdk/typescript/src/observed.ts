@@ -16,7 +16,7 @@ export interface StepScope {
   readonly name: string;
   // Its place among the run's steps, from 1.
   readonly stepId: number;
-  // Adds to what this step, and with it the run, has used.
+  // Adds to what this step has used; a run's total is that of its steps and what it used beside them.
   usage(usage: Usage): void;
 }
 
@@ -68,7 +68,6 @@ export class ObservedRun {
       usage: (usage) => {
         used.tokens += usage.tokens ?? 0;
         used.costUsd += usage.costUsd ?? 0;
-        this.usage(usage);
       },
     };
     const begin = clock.now();
@@ -92,6 +91,7 @@ export class ObservedRun {
     }
   }
 
+  // What was used outside of a step.
   usage(usage: Usage): void {
     this.#tokens += usage.tokens ?? 0;
     this.#costUsd += usage.costUsd ?? 0;

@@ -38,16 +38,20 @@ export interface WorkflowFailure extends Identifiers {
 // Who did what to what (`audit_logs`).
 export interface AuditEvent extends Identifiers {
   readonly action: string;
-  readonly actor?: { readonly type?: string; readonly id: string } | undefined;
+  readonly actor?: { readonly type?: string; readonly id: string; readonly role?: string } | undefined;
   readonly target?: { readonly type?: string; readonly id: string } | undefined;
   readonly platform?: string | undefined;
   readonly policySnapshotId?: string | undefined;
   readonly payloadHash?: string | undefined;
   readonly summary?: string | undefined;
-  readonly result?: string | undefined;
+  readonly result?: 'success' | 'fail' | 'blocked' | undefined;
+  // A code, not prose.
+  readonly reason?: string | undefined;
   readonly before?: Json | undefined;
   readonly after?: Json | undefined;
-  readonly proof?: Json | undefined;
+  // URLs, or "sha256:<hex>" of an attachment; evidence is what a decision rests on.
+  readonly proof?: readonly string[] | undefined;
+  readonly evidence?: readonly string[] | undefined;
   readonly at?: Date | undefined;
 }
 
@@ -102,16 +106,19 @@ export class Recorder {
       action: event.action,
       actor_type: event.actor?.type,
       actor_id: event.actor?.id,
+      role: event.actor?.role,
       target_type: event.target?.type,
-      target: event.target?.id,
+      target_id: event.target?.id,
       platform: event.platform,
       policy_snapshot_id: event.policySnapshotId,
       payload_hash: event.payloadHash,
-      summary: event.summary,
+      payload_summary: event.summary,
       result: event.result,
+      reason: event.reason,
       before: event.before,
       after: event.after,
       proof: event.proof,
+      evidence: event.evidence,
       at: event.at?.toISOString(),
     });
   }

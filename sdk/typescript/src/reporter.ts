@@ -4,8 +4,8 @@
 // is gone comes back as late; the server keeps it and applies nothing.
 import { Batcher, jsonOf } from './batcher.ts';
 import type { Caller } from './call.ts';
-import { LeaseLostError, ProblemError } from './errors.ts';
-import type { ItemAnswer, ReportAnswer } from './wire.ts';
+import { CancelledError, LeaseLostError, ProblemError, StoppedError } from './errors.ts';
+import type { ItemAnswer, ReportAnswer, SwitchInfo } from './wire.ts';
 
 export type ReportOp =
   | 'heartbeat'
@@ -48,7 +48,7 @@ export class Reporter {
     return this.#batcher.pending;
   }
 
-  // Rejects with LeaseLostError when the report came too late, and with InvalidValueError when `members` is not JSON.
+  // Rejects with LeaseLostError, StoppedError or CancelledError when the report came too late, and with InvalidValueError when `members` is not JSON.
   async report(op: ReportOp, runId: string, fence: number | string, members?: object): Promise<ReportAnswer> {
     const json = jsonOf({ op, run_id: runId, fence, ...members }, `${op} of ${runId}`);
     return (await this.#batcher.add(json)) as ReportAnswer;
@@ -61,6 +61,12 @@ export class Reporter {
 
 function reportError(answer: ItemAnswer<ReportAnswer>): Error | undefined {
   if (answer.ok) return undefined;
-  if (answer.error.code === 'late') return new LeaseLostError();
-  return new ProblemError(answer.error.status ?? 400, answer.error, answer.error.request_id ?? '');
+  const { error } = answer;
+  if (error.code === 'late') {
+    // Why the lease is gone, where somebody decided so.
+    if (error['stop']) return new StoppedError(error['stop'] as SwitchInfo);
+    if (error['cancel'] === true) return new CancelledError();
+    return new LeaseLostError(error.detail);
+  }
+  return new ProblemError(error.status ?? 400, error, error.request_id ?? '');
 }

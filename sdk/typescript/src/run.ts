@@ -1,7 +1,7 @@
 // A leased run as its handler sees it: payload, memo of steps, signal, and everything it can say while it runs.
 import type { Caller } from './call.ts';
 import { delay } from './clock.ts';
-import { LeaseLostError, FettleError, errorObject, isRetryable, retryAfterOf } from './errors.ts';
+import { FettleError, errorObject, isLate, isRetryable, retryAfterOf } from './errors.ts';
 import type { MayI, MayIOptions, MayIQuestion, MayIVerdict } from './may_i.ts';
 import type { StepScope, Usage } from './observed.ts';
 import type { AgentLog, AuditEvent, Recorded, Recorder, WorkflowFailure } from './records.ts';
@@ -46,9 +46,11 @@ export class LeasedRun {
   // When the lease ends if no heartbeat gets through, on the worker's clock. Renewed by the worker.
   deadline: number;
   beating = false; // a heartbeat is on its way
+  late = false; // the server has said that the lease is gone
   finished = false; // the last report has been made
   // What the handler has said of its progress since the last heartbeat.
   progressed: Progress | undefined;
+  // Used outside of steps; theirs travels with them.
   tokens = 0;
   costUsd = 0;
   // Set by sleep() and waitFor(): how to report once the handler has been left.
@@ -158,28 +160,15 @@ export class LeasedRun {
     }
   }
 
-  // Leaves the handler until the time has come; it then runs again from the start, and this returns at once. `name`
-  // tells several sleeps of a run apart.
+  // Leaves the handler until the time has come; the server then completes the sleep as a step, the handler runs again
+  // from the start, and this returns at once. `name` tells several sleeps of a run apart.
   async sleep(until: number | Date, name = 'sleep'): Promise<void> {
     this.#guard();
-    const { clock } = this.#services.caller;
     const unique = this.#unique(`sleep:${name}`);
     const step = ++this.#stepCount;
-    const known = this.#memo.get(unique)?.result as { until?: string } | undefined;
-    let at = known?.until === undefined ? undefined : Date.parse(known.until);
-    if (at === undefined) {
-      at = until instanceof Date ? until.getTime() : clock.wall() + until;
-      await this.#complete({
-        step,
-        name: unique,
-        result: { until: new Date(at).toISOString() },
-        duration_ms: 0,
-        tokens: 0,
-        cost_usd: 0,
-      });
-    }
-    if (clock.wall() >= at) return;
-    this.#suspend('sleep', { until: new Date(at).toISOString() });
+    if (this.#memo.has(unique)) return;
+    const at = until instanceof Date ? until.getTime() : this.#services.caller.clock.wall() + until;
+    this.#suspend('sleep', { step, name: unique, until: new Date(at).toISOString() });
   }
 
   // Leaves the handler until somebody posts the event, or until `timeoutMs` is over. Answers with the event's payload,
@@ -190,7 +179,7 @@ export class LeasedRun {
   ): Promise<Json | undefined> {
     this.#guard();
     const unique = this.#unique(options.name ?? `wait:${event}`);
-    this.#stepCount++;
+    const step = ++this.#stepCount;
     const known = this.#memo.get(unique);
     if (known) {
       const result = known.result as { expired?: boolean; payload?: Json } | null | undefined;
@@ -199,7 +188,7 @@ export class LeasedRun {
     const { clock } = this.#services.caller;
     const expires =
       options.timeoutMs === undefined ? undefined : new Date(clock.wall() + options.timeoutMs).toISOString();
-    return this.#suspend('wait', { event, key: options.key, name: unique, expires_at: expires });
+    return this.#suspend('wait', { step, event, key: options.key, name: unique, expires_at: expires });
   }
 
   usage(usage: Usage): void {
@@ -268,7 +257,7 @@ export class LeasedRun {
     try {
       this.onAnswer(await this.report('step_complete', members));
     } catch (error) {
-      if (error instanceof LeaseLostError) this.stop(error);
+      if (isLate(error)) this.stop(error);
       throw error;
     }
     this.#guard();
@@ -287,11 +276,9 @@ export class LeasedRun {
   }
 
   #use(usage: Usage, step: { tokens: number; costUsd: number } | undefined): void {
-    this.tokens += usage.tokens ?? 0;
-    this.costUsd += usage.costUsd ?? 0;
-    if (!step) return;
-    step.tokens += usage.tokens ?? 0;
-    step.costUsd += usage.costUsd ?? 0;
+    const sum = step ?? this;
+    sum.tokens += usage.tokens ?? 0;
+    sum.costUsd += usage.costUsd ?? 0;
   }
 
   #waitBeforeRetry(error: unknown, policy: RetryPolicy, retry: number, begin: number): number | undefined {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setup } from '../test/setup.ts';
-import { EffectUnknownError, NotPerformedError, Performed, RefusedError } from './index.ts';
+import { EffectUnknownError, NotPerformedError, Performed, RefusedError, RetryableError } from './index.ts';
 import { canonicalJson, payloadHash } from './side_effect.ts';
 
 const post = {
@@ -84,6 +84,12 @@ test('what is refused is not performed', async (t) => {
   const { server, fettle } = await setup(t);
   server.decisions = [{ decision: 'refused', reason: 'kill switch' }];
   await assert.rejects(fettle.sideEffect(post, never), RefusedError);
+});
+
+test('what another worker is doing right now is left to it, and asked for again later', async (t) => {
+  const { server, fettle } = await setup(t);
+  server.decisions = [{ decision: 'in_progress' }];
+  await assert.rejects(fettle.sideEffect(post, never), RetryableError);
 });
 
 test('a failure before anything became visible releases the reservation', async (t) => {

@@ -9,11 +9,12 @@
 //      ├ unknown ──────► verify ─ visible ──► committed, the earlier try did it
 //      │                    ├ not visible ─► reserve once more, go on
 //      │                    └ cannot say, or no verify ──► EffectUnknownError
+//      ├ in_progress ──► RetryableError: its owner is alive
 //      └ refused ──────► RefusedError
 import { createHash } from 'node:crypto';
 import { jsonOf } from './batcher.ts';
 import type { Caller } from './call.ts';
-import { EffectUnknownError, FettleError, NotPerformedError, RefusedError } from './errors.ts';
+import { EffectUnknownError, FettleError, NotPerformedError, RefusedError, RetryableError } from './errors.ts';
 import type { Json, ReserveAnswer } from './wire.ts';
 
 export interface Proof {
@@ -97,6 +98,10 @@ export class SideEffects {
           `${options.action} on ${options.target} is refused: ${reserved.reason ?? 'by rule'}`,
           reserved,
         );
+      case 'in_progress':
+        throw new RetryableError(`${options.action} on ${options.target} is under way elsewhere`, {
+          code: 'in_progress',
+        });
       case 'unknown':
         throw new EffectUnknownError(id, `${options.action} on ${options.target}: still unknown after it was verified`);
     }

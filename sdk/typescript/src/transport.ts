@@ -70,9 +70,11 @@ export class Transport {
       }
       const headers: Record<string, string | number> = { accept: 'application/json', ...request.headers };
       if (this.#options.token) headers['authorization'] = `Bearer ${this.#options.token}`;
-      if (request.body !== undefined) {
+      // As bytes: a long string is written to the socket several times slower.
+      const bytes = request.body === undefined ? undefined : Buffer.from(request.body);
+      if (bytes) {
         headers['content-type'] = 'application/json';
-        headers['content-length'] = Buffer.byteLength(request.body);
+        headers['content-length'] = bytes.length;
       } else if (request.method !== 'GET') {
         headers['content-length'] = 0;
       }
@@ -128,7 +130,7 @@ export class Transport {
           resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body });
         });
       });
-      outgoing.end(request.body);
+      outgoing.end(bytes);
     });
   }
 

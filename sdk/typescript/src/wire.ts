@@ -86,7 +86,7 @@ export interface ReportAnswer {
 
 export interface ReserveAnswer {
   readonly side_effect_id: string;
-  readonly decision: 'go_on' | 'committed' | 'unknown' | 'refused';
+  readonly decision: 'go_on' | 'committed' | 'unknown' | 'refused' | 'in_progress';
   readonly earlier?: { readonly result?: Json; readonly proof?: Json; readonly [member: string]: unknown } | null;
   readonly reason?: string;
   readonly [member: string]: unknown;

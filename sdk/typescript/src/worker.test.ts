@@ -197,8 +197,8 @@ test('a step may be retried within its attempt, with what it used counted', asyn
       [true, 10],
     ],
   );
-  const complete = bench.server.reports('complete')[0];
-  assert.deepEqual([complete?.['tokens'], complete?.['cost_usd']], [30, 1.5]);
+  assert.equal(bench.server.reports('step_complete')[0]?.['tokens'], 10);
+  assert.equal(bench.server.reports('complete')[0]?.['tokens'], undefined);
 });
 
 test('a fatal error says that a retry is in vain, and so does a workflow that is not there', async (t) => {
@@ -309,6 +309,14 @@ test('a worker whose lease went to another hears so by the fence, and applies no
   await until('its end is kept as late', () => (bench.server.runs.get(bench.id)?.late.length ?? 0) >= 2);
   assert.deepEqual(bench.server.runs.get(bench.id)?.reports, []);
   assert.equal(bench.errors.length, 0);
+});
+
+test('a late answer that says why stops the run for that reason', async (t) => {
+  const bench = await oneRunning(t);
+  bench.server.revoke(bench.id, { stop: { id: 'sw_2' } });
+  bench.clock.advance(3_000);
+  await until('it ends', () => bench.reason() !== undefined);
+  assert.ok(bench.reason() instanceof StoppedError);
 });
 
 test('no step begins after the lease is lost', async (t) => {
@@ -441,15 +449,13 @@ test('a run that sleeps leaves the worker, and goes on behind the sleep when its
   const one = bench.server.add('lead');
   await bench.worker.start();
   await until('it sleeps', () => one.state === 'sleeping');
-  assert.equal(bench.server.reports('sleep')[0]?.['until'], '2026-01-01T00:00:05.000Z');
+  const { op: _op, run_id: _run, fence: _fence, ...sleep } = bench.server.reports('sleep')[0] ?? {};
+  assert.deepEqual(sleep, { step: 1, name: 'sleep:pause', until: '2026-01-01T00:00:05.000Z' });
   await until('the worker is free', () => bench.worker.running === 0);
-  bench.server.ready(one.id); // too early
-  await until('it sleeps again', () => bench.server.reports('sleep').length === 2);
-  assert.equal(bench.server.reports('sleep')[1]?.['until'], '2026-01-01T00:00:05.000Z');
-  bench.clock.advance(5_000);
+  one.steps.push({ name: 'sleep:pause', status: 'completed', result: null });
   bench.server.ready(one.id);
   await until('it succeeds', () => one.state === 'succeeded');
-  assert.deepEqual([one.result, calls.length], ['awake', 3]);
+  assert.deepEqual([one.result, calls.length], ['awake', 2]);
   assert.equal(bench.server.reports('fail').length, 0);
 });
 
@@ -467,7 +473,7 @@ test('a run that waits for an event gets its payload, or nothing when it never c
   bench.server.ready(one.id);
   await until('it waits again', () => bench.server.reports('wait').length === 2);
   const { op: _op, run_id: _run, fence: _fence, ...wait } = bench.server.reports('wait')[1] ?? {};
-  assert.deepEqual(wait, { event: 'shipped', key: 'k', name: 'ship' });
+  assert.deepEqual(wait, { step: 2, event: 'shipped', key: 'k', name: 'ship' });
   one.steps.push({ name: 'ship', status: 'completed', result: { expired: true } });
   bench.server.ready(one.id);
   await until('it succeeds', () => one.state === 'succeeded');

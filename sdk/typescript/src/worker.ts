@@ -21,6 +21,7 @@ import {
   ShutdownError,
   StoppedError,
   errorObject,
+  isLate,
 } from './errors.ts';
 import { Prefetch } from './prefetch.ts';
 import { Reporter } from './reporter.ts';
@@ -306,7 +307,7 @@ export class Worker {
         // The handler's result is no JSON: no lost acknowledgement, but a failure of the run.
         run.report('fail', { error: errorObject(error, this.#caller.clock.wall()), ...spent(run) }).catch(() => {});
       }
-      if (!(error instanceof LeaseLostError)) this.#tellError(error);
+      if (!isLate(error)) this.#tellError(error);
     });
   }
 
@@ -317,8 +318,10 @@ export class Worker {
   }
 
   #reportFailed(run: LeasedRun, error: unknown): void {
-    if (error instanceof LeaseLostError) run.stop(error);
-    else this.#tellError(error);
+    if (isLate(error)) {
+      run.late = true;
+      run.stop(error);
+    } else this.#tellError(error);
   }
 
   // ---- heartbeats
@@ -334,7 +337,7 @@ export class Worker {
     const now = this.#caller.clock.now();
     const deadline = now + this.#terms.lease_ms - LEASE_MARGIN_MS;
     for (const run of this.#held.values()) {
-      if (run.beating || run.stopReason instanceof LeaseLostError) continue; // one is on its way, or in vain
+      if (run.beating || run.late) continue; // one is on its way, or in vain
       run.beating = true;
       const progress = run.progressed;
       run.progressed = undefined;
@@ -362,7 +365,7 @@ export class Worker {
     const now = this.#caller.clock.now();
     let next = Infinity;
     for (const run of this.#held.values()) {
-      if (run.stopReason instanceof LeaseLostError) continue;
+      if (run.stopReason) continue;
       if (now >= run.deadline)
         run.stop(new LeaseLostError('no heartbeat reached the server in time: the lease counts as lost'));
       else next = Math.min(next, run.deadline);

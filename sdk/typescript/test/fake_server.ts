@@ -32,6 +32,7 @@ export interface FakeRun {
   cancel: boolean;
   stop: Body | null;
   error?: Body;
+  why?: Body;
   result?: unknown;
   readonly late: Body[];
   readonly reports: Body[];
@@ -93,8 +94,9 @@ export class FakeServer {
   }
 
   // Another worker gets the run: the fence that is out is no longer good.
-  revoke(id: string): void {
+  revoke(id: string, why: Body = {}): void {
     const run = this.runs.get(id) as FakeRun;
+    run.why = why;
     run.fence++;
     run.state = 'elsewhere';
   }
@@ -248,7 +250,7 @@ export class FakeServer {
     if (!run) return ITEM_REFUSED(404, 'not_found');
     if (run.fence !== report['fence'] || run.state !== 'leased') {
       run.late.push(report);
-      return ITEM_REFUSED(409, 'late');
+      return { ok: false, error: { status: 409, code: 'late', title: 'late', ...run.why } };
     }
     run.reports.push(report);
     if (report['op'] === 'step_complete')
