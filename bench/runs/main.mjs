@@ -1,0 +1,153 @@
+// Durable runs side by side with three job queues, all driven by this Node on this machine, everything synchronous to
+// disk: node main.mjs [--peers] [--fettle] [--reps N] [--no-latency] [--no-killed]
+//
+// Each phase runs in a fresh process against a fresh server (drain against what enqueue left), one system at a time,
+// all systems once per repetition; the median of the repetitions counts.
+import { fork } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { finish, note, report } from './report.mjs';
+import { sleep } from './servers.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    peers: { type: 'boolean' },
+    fettle: { type: 'boolean' },
+    reps: { type: 'string', default: '3' },
+    'no-latency': { type: 'boolean' },
+    'no-killed': { type: 'boolean' },
+  },
+});
+const PEERS = ['bullmq', 'pgboss', 'graphile'];
+const systems = options.peers ? PEERS : options.fettle ? ['fettle'] : [...PEERS, 'fettle'];
+const KILLED_MS_MAX = 90_000;
+
+function child(system, address, phase) {
+  return fork(join(import.meta.dirname, 'phase.mjs'), [system, address, phase], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+}
+
+function message(process, ms = 300_000) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('no word from a phase')), ms);
+    process.once('message', (value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+    process.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      reject(new Error(`a phase ended with ${signal ?? code}`));
+    });
+  });
+}
+
+async function phase(system, address, name) {
+  const process = child(system, address, name);
+  const exited = new Promise((resolve) => process.once('exit', resolve));
+  const { figures } = await message(process);
+  await exited;
+  return figures;
+}
+
+async function withServer(system, body) {
+  const { start } = await import(`./systems/${system}.mjs`);
+  const server = await start();
+  try {
+    return await body(server.address);
+  } finally {
+    await server.stop();
+  }
+}
+
+// Seconds from the kill of a worker in the middle of a job to the job's next start, in another worker.
+async function killed(system) {
+  return withServer(system, async (address) => {
+    const first = child(system, address, 'hang');
+    const began = message(first);
+    await phase(system, address, 'one');
+    await began;
+    first.kill('SIGKILL');
+    const at = Date.now();
+    const second = child(system, address, 'hang');
+    let starts = 0;
+    second.on('message', () => starts++);
+    try {
+      const again = await message(second, KILLED_MS_MAX);
+      await sleep(500);
+      return { seconds: (again.began - at) / 1000, starts };
+    } finally {
+      second.kill('SIGKILL');
+    }
+  });
+}
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+const measured = Object.fromEntries(
+  systems.map((system) => [system, { enqueue: [], bulk: [], drain: [], p50: [], p99: [] }]),
+);
+
+async function throughput(system) {
+  const into = measured[system];
+  await withServer(system, async (address) => {
+    into.enqueue.push((await phase(system, address, 'enqueue')).per_s);
+    const drain = await phase(system, address, 'drain');
+    into.drain.push(drain.per_s);
+    if (drain.done < Number(process.env.BENCH_JOBS ?? 20_000))
+      note(`${system}: only ${drain.done} jobs had completed in time`);
+  });
+  await withServer(system, async (address) => into.bulk.push((await phase(system, address, 'bulk')).per_s));
+}
+
+async function latency(system) {
+  const got = await withServer(system, (address) => phase(system, address, 'latency'));
+  measured[system].p50.push(got.p50_ms);
+  measured[system].p99.push(got.p99_ms);
+  if (got.started !== got.total || got.twice > 0)
+    note(`${system}: ${got.started} of ${got.total} started, ${got.twice} of them again, ${got.failed} refused`);
+}
+
+const version = (name) => createRequire(import.meta.url)(`${name}/package.json`).version;
+note(
+  `runs: ${availableParallelism()} cores, Node ${process.version}, bullmq ${version('bullmq')}, pg-boss ${version('pg-boss')}, graphile-worker ${version('graphile-worker')}; fsync before every answer`,
+);
+for (let rep = 0; rep < Number(options.reps); rep++) for (const system of systems) await throughput(system);
+if (!options['no-latency']) for (const system of systems) await latency(system);
+
+const best = (figure) => Math.max(...PEERS.map((peer) => median(measured[peer]?.[figure] ?? []) ?? 0));
+const wants = {
+  enqueue: (peers) => peers && { atLeast: 1.5 * median(measured.bullmq.enqueue) },
+  bulk: (peers) => peers && { atLeast: 2 * best('bulk') },
+  drain: (peers) => peers && { atLeast: 1.5 * best('drain') },
+};
+for (const figure of ['enqueue', 'bulk', 'drain']) {
+  for (const system of systems) {
+    const want = system === 'fettle' ? wants[figure](systems.length > 1) : undefined;
+    report(`${figure}_${system}`, median(measured[system][figure]), 'jobs/s', want || {});
+  }
+}
+if (!options['no-latency']) {
+  for (const [figure, atMost] of [
+    ['p50', 1.3],
+    ['p99', 6],
+  ]) {
+    for (const system of systems)
+      report(
+        `start_${figure}_${system}`,
+        median(measured[system][figure]),
+        'ms',
+        system === 'fettle' ? { atMost } : {},
+      );
+  }
+}
+if (!options['no-killed']) {
+  // The other two wait far longer by default than a benchmark can: 15 minutes and 4 hours.
+  for (const system of systems.filter((one) => one === 'bullmq' || one === 'fettle')) {
+    const { seconds, starts } = await killed(system);
+    report(`killed_runs_again_${system}`, seconds, 's', system === 'fettle' ? { atMost: 15 } : {});
+    if (starts !== 1) note(`${system}: the job of the killed worker was started ${starts} times`);
+  }
+}
+process.exit(finish('runs', systems.length > PEERS.length && !options['no-latency'] && !options['no-killed']));
