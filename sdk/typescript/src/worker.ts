@@ -130,6 +130,11 @@ export class Worker {
     return this.#stopping;
   }
 
+  // Resolves when everything that handlers have reported until now has been answered.
+  settled(): Promise<void> {
+    return this.#reporter.drained();
+  }
+
   // ---- leasing
 
   #room(): number {
