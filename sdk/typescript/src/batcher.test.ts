@@ -21,8 +21,8 @@ test('calls of one turn travel in one request, and each gets its own answer', as
   const answers = await Promise.allSettled([calls.add('1'), calls.add('2'), calls.add('3')]);
   assert.deepEqual(sent, [['1', '2', '3']]);
   assert.deepEqual(
-    answers.map((one) => (one.status === 'fulfilled' ? one.value : one.reason.message)),
-    ['yes 1', 'no', 'yes 3'],
+    answers.map((one) => (one.status === 'fulfilled' ? one.value : `refused: ${one.reason.message}`)),
+    ['yes 1', 'refused: no', 'yes 3'],
   );
 });
 

@@ -175,6 +175,8 @@ test('the token goes with every request, and is nowhere in an error', async (t) 
     (error: ProblemError) => !JSON.stringify([error, error.stack]).includes('fettle_secret'),
   );
   assert.equal(server.seen[0]?.headers.authorization, 'Bearer fettle_secret');
+  await new Fettle({ url: server.url, token: '' }).postEvent('x');
+  assert.equal(server.seen[1]?.headers.authorization, undefined);
 });
 
 test('an address that is none is refused at once', () => {

@@ -311,6 +311,21 @@ test('a worker whose lease went to another hears so by the fence, and applies no
   assert.equal(bench.errors.length, 0);
 });
 
+test('a run whose lease is gone is not heartbeated any more, though its handler goes on', async (t) => {
+  const hold = gate();
+  const bench = await oneRunning(t, async () => hold.opened);
+  bench.server.revoke(bench.id);
+  bench.clock.advance(3_000);
+  await until(
+    'it is told',
+    () => bench.server.reports('heartbeat').length === 1 && !bench.clock.pending.includes(10_000),
+  );
+  bench.clock.advance(6_000);
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(bench.server.reports('heartbeat').length, 1);
+  hold.open();
+});
+
 test('a late answer that says why stops the run for that reason', async (t) => {
   const bench = await oneRunning(t);
   bench.server.revoke(bench.id, { stop: { id: 'sw_2' } });
@@ -324,7 +339,7 @@ test('no step begins after the lease is lost', async (t) => {
   const hold = gate();
   const bench = await oneRunning(t, async (run) => {
     await hold.opened;
-    await run.step('one', () => 1);
+    await run.step('one', () => 1).catch(() => {}); // a handler that looks away
     await run.step('two', () => (began = true));
   });
   bench.server.revoke(bench.id);
