@@ -104,6 +104,7 @@ test('a failure before anything became visible releases the reservation', async 
 test('a failure in doubt is verified; visible counts as done, absent as not, unknown stays reserved', async (t) => {
   const { server, fettle } = await setup(t);
   const cut = (): Promise<never> => Promise.reject(new Error('connection cut'));
+  server.decisions = [{ decision: 'go_on' }];
   const seen = await fettle.sideEffect(post, cut, () => ({ visible: true, proof: { url: 'u' }, result: 1 }));
   assert.deepEqual([seen.result, seen.state], [1, 'committed']);
   await assert.rejects(

@@ -48,9 +48,10 @@ export class FakeServer {
   connections = 0;
   leaseMs = 10_000;
   heartbeatMs = 3_000;
-  // Answers of GET /may-i and decisions of reserve, first to last; the last one stays.
+  // Answers of GET /may-i, first to last; the last one stays. Decisions of reserve likewise; with none, what became of
+  // the effect so far decides.
   mayI: Body[] = [{ allowed: true, reason: null, switch: null, cache_ms: 1_000, on_unreachable: 'refuse' }];
-  decisions: Body[] = [{ decision: 'go_on' }];
+  decisions: Body[] = [];
   readonly #faults = new Map<string, Fault[]>();
   readonly #stored = new Map<string, { status: number; text: string }>();
   readonly #polls = new Set<() => void>();
@@ -264,7 +265,13 @@ export class FakeServer {
   }
 
   #reserve(body: Body): Body {
-    const decision = (this.decisions.length > 1 ? this.decisions.shift() : this.decisions[0]) as Body;
+    const same = (reserve: Body): boolean =>
+      ['action', 'target', 'payload_hash', 'client_id'].every((name) => reserve[name] === body[name]);
+    const known = [...this.effects].findLast(([, effect]) => same(effect.reserve) && effect.state === 'committed');
+    if (this.decisions.length === 0 && known) {
+      return { side_effect_id: known[0], decision: 'committed', earlier: { result: known[1].result } };
+    }
+    const decision = this.decisions.length > 1 ? this.decisions.shift() : (this.decisions[0] ?? { decision: 'go_on' });
     const id = `fx_${this.effects.size + 1}`;
     this.effects.set(id, { state: 'reserved', reserve: body });
     return { side_effect_id: id, earlier: null, ...decision };
