@@ -122,6 +122,16 @@ test('a call cut before its answer is sent again under the same key, and takes e
   assert.equal(server.runs.size, 1);
 });
 
+test('a kept connection that the server has closed meanwhile costs no wait', async (t) => {
+  const { server, clock, fettle } = await setup(t);
+  await fettle.enqueue({ workflow: 'lead' });
+  server.fail('/runs', { cut: 'before' });
+  await fettle.enqueue({ workflow: 'lead' });
+  assert.equal(clock.now(), 0);
+  const keys = server.of('/runs').map((one) => one.headers['idempotency-key']);
+  assert.deepEqual([keys.length, keys[1] === keys[2]], [3, true]);
+});
+
 test('two calls never share a key', async (t) => {
   const { server, fettle } = await setup(t);
   await fettle.postEvent('paid', { key: 'order-1', payload: { ok: true } });

@@ -49,7 +49,7 @@ test('while the server is away, the rule of the action class that it gave last d
   await fettle.mayI({ actionClass: 'read' });
   await fettle.mayI({ actionClass: 'publish' });
   clock.advance(5_000);
-  server.fail('/may-i', { cut: 'before' }, { status: 503 });
+  server.fail('/may-i', { cut: 'before' }, { cut: 'before' }, { status: 503 });
   const read = await fettle.mayI({ actionClass: 'read' });
   assert.deepEqual([read.allowed, read.source], [true, 'unreachable']);
   const publish = await fettle.mayI({ actionClass: 'publish' });

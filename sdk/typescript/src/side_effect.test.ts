@@ -126,7 +126,7 @@ test('performed, but the commit fails: the effect is unknown, not repeated', asy
   const { server, fettle } = await setup(t, {
     retry: { retriesMax: 0, baseMs: 0, factor: 1, capMs: 0, elapsedMaxMs: 0 },
   });
-  server.fail('/side-effects/fx_1/commit', { cut: 'before' });
+  server.fail('/side-effects/fx_1/commit', { cut: 'before' }, { cut: 'before' });
   let performed = 0;
   await assert.rejects(
     fettle.sideEffect(post, () => ++performed),

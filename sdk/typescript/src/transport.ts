@@ -33,6 +33,9 @@ export interface TransportOptions {
   readonly answerBytesMax: number;
 }
 
+class StaleConnectionError extends UnreachableError {}
+const STALE = new Set(['ECONNRESET', 'EPIPE']);
+
 export class Transport {
   readonly #options: TransportOptions;
   readonly #base: URL;
@@ -61,7 +64,18 @@ export class Transport {
   }
 
   // Throws UnreachableError when there is no answer, and the signal's reason when that aborts first.
-  send(request: HttpRequest): Promise<HttpAnswer> {
+  async send(request: HttpRequest): Promise<HttpAnswer> {
+    try {
+      return await this.#exchange(request);
+    } catch (error) {
+      // The server closed a kept connection while the request was on its way into it: no sign of trouble, so again
+      // at once, and once. A request may be repeated like any whose answer was lost (call.ts).
+      if (error instanceof StaleConnectionError) return this.#exchange(request);
+      throw error;
+    }
+  }
+
+  #exchange(request: HttpRequest): Promise<HttpAnswer> {
     return new Promise((resolve, reject) => {
       const { signal } = request;
       if (signal?.aborted) {
@@ -89,6 +103,7 @@ export class Transport {
         headers,
       });
       let settled = false;
+      let answering = false;
       const settle = (): boolean => {
         if (settled) return false;
         settled = true;
@@ -99,9 +114,9 @@ export class Transport {
       const fail = (error: Error): void => {
         if (!settle()) return;
         outgoing.destroy();
-        reject(
-          new UnreachableError(`${what}: ${error.message || (error as { code?: string }).code}`, { cause: error }),
-        );
+        const stale = outgoing.reusedSocket && !answering && STALE.has((error as { code?: string }).code ?? '');
+        const Reason = stale ? StaleConnectionError : UnreachableError;
+        reject(new Reason(`${what}: ${error.message || (error as { code?: string }).code}`, { cause: error }));
       };
       const onAbort = (): void => {
         if (!settle()) return;
@@ -114,6 +129,7 @@ export class Transport {
       signal?.addEventListener('abort', onAbort, { once: true });
       outgoing.on('error', fail);
       outgoing.on('response', (incoming) => {
+        answering = true;
         const chunks: Buffer[] = [];
         let bytes = 0;
         incoming.on('data', (chunk: Buffer) => {

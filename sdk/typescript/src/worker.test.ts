@@ -364,7 +364,7 @@ test('when no heartbeat gets through, the run stops before its lease ends at the
 
 test('a server that is away is asked again with growing waits, and the worker goes on', async (t) => {
   const bench = await working(t, { lead: () => 'ok' });
-  bench.server.fail('/work/lease', { cut: 'before' }, { status: 503 }, { cut: 'before' });
+  bench.server.fail('/work/lease', { cut: 'before' }, { status: 503 }, { cut: 'before' }, { cut: 'before' });
   const one = bench.server.add('lead');
   await bench.worker.start();
   for (const wait of [50, 100, 200]) {
