@@ -182,8 +182,9 @@ export class LeasedRun {
     const step = ++this.#stepCount;
     const known = this.#memo.get(unique);
     if (known) {
-      const result = known.result as { expired?: boolean; payload?: Json } | null | undefined;
-      return result?.expired ? undefined : (result?.payload ?? null);
+      // The event's payload as it was posted, or this in its place.
+      const result = known.result as { timed_out?: boolean } | null | undefined;
+      return result?.timed_out === true ? undefined : (known.result ?? null);
     }
     const { clock } = this.#services.caller;
     const expires =

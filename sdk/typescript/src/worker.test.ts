@@ -484,12 +484,12 @@ test('a run that waits for an event gets its payload, or nothing when it never c
   const one = bench.server.add('lead');
   await bench.worker.start();
   await until('it waits', () => one.state === 'waiting');
-  one.steps.push({ name: 'wait:paid', status: 'completed', result: { payload: { sum: 3 } } });
+  one.steps.push({ name: 'wait:paid', status: 'completed', result: { sum: 3 } });
   bench.server.ready(one.id);
   await until('it waits again', () => bench.server.reports('wait').length === 2);
   const { op: _op, run_id: _run, fence: _fence, ...wait } = bench.server.reports('wait')[1] ?? {};
   assert.deepEqual(wait, { step: 2, event: 'shipped', key: 'k', name: 'ship' });
-  one.steps.push({ name: 'ship', status: 'completed', result: { expired: true } });
+  one.steps.push({ name: 'ship', status: 'completed', result: { timed_out: true } });
   bench.server.ready(one.id);
   await until('it succeeds', () => one.state === 'succeeded');
   assert.deepEqual(one.result, [{ sum: 3 }, null]);
