@@ -92,6 +92,20 @@ test('reports of many runs travel together', async (t) => {
   assert.ok(bench.server.of('/work/report').length < 50, `${bench.server.of('/work/report').length} requests`);
 });
 
+test('while reports pile up no new work is taken, and it is taken again when they are through', async (t) => {
+  const bench = await working(t, { lead: () => 'ok' }, { concurrency: 10, prefetchMax: 0, reportsPendingMax: 20 });
+  const hold = gate();
+  bench.server.fail('/work/report', { hold });
+  const runs = Array.from({ length: 200 }, () => bench.server.add('lead'));
+  await bench.worker.start();
+  await until('reports wait', () => bench.server.of('/work/report').length === 1 && bench.worker.running === 0);
+  for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+  const taken = runs.filter((run) => run.attempt > 0).length;
+  assert.ok(taken < 200, `${taken} were taken`);
+  hold.open();
+  await until('all have run', () => runs.every((run) => run.state === 'succeeded'));
+});
+
 test('a step that was completed is not run again: its result is remembered', async (t) => {
   const calls: string[] = [];
   const bench = await working(t, {

@@ -39,6 +39,8 @@ export interface WorkerOptions {
   readonly concurrency?: number | undefined;
   // Leases held beyond that, at most. The worker takes only as many as it expects to begin within a tenth of a second.
   readonly prefetchMax?: number | undefined;
+  // While more reports than this wait, no new work is taken: the server does not keep up.
+  readonly reportsPendingMax?: number | undefined;
   readonly runnerId?: string | undefined;
   readonly name?: string | undefined;
   readonly version?: string | undefined;
@@ -57,7 +59,6 @@ const LEASES_PER_REQUEST_MAX = 500;
 const WAIT_MS = 20_000;
 // How long after the promised time the server may take to answer a long-poll.
 const WAIT_GRACE_MS = 10_000;
-// While so many reports wait, no new work is taken: the server does not keep up.
 const REPORTS_PENDING_MAX = 5_000;
 // The lease ends here a little before it ends at the server.
 const LEASE_MARGIN_MS = 500;
@@ -76,6 +77,7 @@ export class Worker {
   readonly #reporter: Reporter;
   readonly #prefetch: Prefetch;
   readonly #concurrency: number;
+  readonly #reportsPendingMax: number;
   readonly #held = new Map<string, LeasedRun>();
   #buffer: LeasedRun[] = [];
   #bufferHead = 0;
@@ -97,6 +99,7 @@ export class Worker {
     this.#reporter = new Reporter(caller, this.runnerId);
     this.#services = { ...services, caller, reporter: this.#reporter, logger: options.logger };
     this.#concurrency = Math.max(1, options.concurrency ?? CONCURRENCY);
+    this.#reportsPendingMax = options.reportsPendingMax ?? REPORTS_PENDING_MAX;
     this.#prefetch = new Prefetch(this.#concurrency, options.prefetchMax ?? PREFETCH_MAX);
   }
 
@@ -138,7 +141,7 @@ export class Worker {
   // ---- leasing
 
   #room(): number {
-    if (this.#state !== 'running' || this.#reporter.pending > REPORTS_PENDING_MAX) return 0;
+    if (this.#state !== 'running' || this.#reporter.pending > this.#reportsPendingMax) return 0;
     return this.#prefetch.limit() - this.#running - this.#buffered();
   }
 
@@ -307,13 +310,17 @@ export class Worker {
     const reported = asleep
       ? run.report(suspension.op, { ...suspension.members, ...spent(run) })
       : run.report(op, members);
-    reported.catch((error: unknown) => {
-      if (op === 'complete' && (error as FettleError | undefined)?.code === 'invalid_value') {
-        // The handler's result is no JSON: no lost acknowledgement, but a failure of the run.
-        run.report('fail', { error: errorObject(error, this.#caller.clock.wall()), ...spent(run) }).catch(() => {});
-      }
-      if (!isLate(error)) this.#tellError(error);
-    });
+    reported.then(
+      () => this.#pump(),
+      (error: unknown) => {
+        this.#pump();
+        if (op === 'complete' && (error as FettleError | undefined)?.code === 'invalid_value') {
+          // The handler's result is no JSON: no lost acknowledgement, but a failure of the run.
+          run.report('fail', { error: errorObject(error, this.#caller.clock.wall()), ...spent(run) }).catch(() => {});
+        }
+        if (!isLate(error)) this.#tellError(error);
+      },
+    );
   }
 
   // What an answer to a report asks of the run.
