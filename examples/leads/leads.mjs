@@ -67,7 +67,7 @@ const { runId } = await fettle.enqueue({
 });
 process.stderr.write(`run ${runId}: ${process.env.FETTLE_URL ?? 'http://127.0.0.1:7070'}/api/v1/runs/${runId}\n`);
 
-const ENDED = new Set(['succeeded', 'dead', 'failed', 'cancelled', 'discarded']);
+const ENDED = new Set(['succeeded', 'dead', 'cancelled', 'discarded']);
 for (;;) {
   const run = await fettle.get(`/api/v1/runs/${runId}`);
   if (ENDED.has(run.state ?? run.status)) {

@@ -195,8 +195,9 @@ export class Worker {
       return;
     }
     this.#buffer.push(...runs);
-    // The next request leaves first, so that the server looks for work while the handlers run.
-    setImmediate(() => this.#begin());
+    // A few begin at once. Of many, the next request leaves first, so that the server looks for work while they run.
+    if (runs.length <= this.#concurrency - this.#running) this.#begin();
+    else setImmediate(() => this.#begin());
   }
 
   async #afterLeaseFailure(error: unknown, signal: AbortSignal): Promise<void> {
