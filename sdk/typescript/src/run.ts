@@ -20,8 +20,8 @@ export class Suspended extends FettleError {
 }
 
 export interface StepOptions {
-  // Retries within this attempt, with full jitter, of errors that may pass. None without: the run is retried as a
-  // whole then, and resumes at this step.
+  // Retries within this attempt, with full jitter, of errors that may pass, beside those of the server's policy for
+  // this step. With neither, the run is retried as a whole and resumes here.
   readonly retry?: Partial<RetryPolicy> | undefined;
 }
 
@@ -130,7 +130,8 @@ export class LeasedRun {
       } catch (error) {
         if (error instanceof Suspended) throw error;
         const wait = this.#waitBeforeRetry(error, policy, retry, firstBegin);
-        this.tell('step_fail', {
+        this.#logFailed(step, unique, clock.now() - begin, retry, error);
+        const again = await this.#stepFailed({
           step,
           name: unique,
           error: errorObject(error, clock.wall()),
@@ -139,9 +140,9 @@ export class LeasedRun {
           cost_usd: used.costUsd,
           duration_ms: Math.round(clock.now() - begin),
         });
-        this.#logFailed(step, unique, clock.now() - begin, retry, error);
-        if (wait === undefined) throw error;
-        await delay(clock, wait, this.signal);
+        const pause = again ?? wait;
+        if (pause === undefined || this.#reason) throw error;
+        await delay(clock, pause, this.signal);
         continue;
       }
       const durationMs = clock.now() - begin;
@@ -252,6 +253,18 @@ export class LeasedRun {
   #suspend(op: 'sleep' | 'wait', members: object): never {
     this.suspension = { op, members };
     throw new Suspended();
+  }
+
+  // How long to wait before the step is tried again in place, when the server's policy for it says so.
+  async #stepFailed(members: object): Promise<number | undefined> {
+    try {
+      const answer = await this.report('step_fail', members);
+      this.onAnswer(answer);
+      return answer.will_retry === true ? (answer.retry_after_ms ?? 0) : undefined;
+    } catch (error) {
+      this.onReportError(error);
+      return undefined;
+    }
   }
 
   async #complete(members: object): Promise<void> {

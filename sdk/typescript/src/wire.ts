@@ -82,6 +82,9 @@ export interface ReportAnswer {
   readonly state?: string;
   readonly cancel?: boolean;
   readonly stop?: SwitchInfo | null;
+  // Of a step's failure: try it again in place, after so long.
+  readonly will_retry?: boolean;
+  readonly retry_after_ms?: number;
 }
 
 export interface ReserveAnswer {

@@ -215,6 +215,26 @@ test('a step may be retried within its attempt, with what it used counted', asyn
   assert.equal(bench.server.reports('complete')[0]?.['tokens'], undefined);
 });
 
+test('a step is retried in place as often and as late as the server says', async (t) => {
+  let tries = 0;
+  const bench = await working(t, {
+    lead: (run) =>
+      run.step('call', () => {
+        if (++tries < 3) throw new Error('busy');
+        return tries;
+      }),
+  });
+  const one = bench.server.add('lead');
+  one.stepRetries = 2;
+  await bench.worker.start();
+  for (let retry = 1; retry <= 2; retry++) {
+    await until('it waits', () => tries === retry && bench.clock.pending.includes(70));
+    bench.clock.advance(70);
+  }
+  await until('it succeeds', () => one.state === 'succeeded');
+  assert.deepEqual([one.result, one.attempt], [3, 1]);
+});
+
 test('a fatal error says that a retry is in vain, and so does a workflow that is not there', async (t) => {
   const bench = await working(t, {
     lead: () => Promise.reject(new FatalError('invalid address', { code: 'INVALID' })),

@@ -33,6 +33,8 @@ export interface FakeRun {
   stop: Body | null;
   error?: Body;
   why?: Body;
+  // Retries in place that the policy of a step grants.
+  stepRetries?: number;
   result?: unknown;
   readonly late: Body[];
   readonly reports: Body[];
@@ -261,7 +263,10 @@ export class FakeServer {
     if (report['op'] === 'sleep') run.state = 'sleeping';
     if (report['op'] === 'wait') run.state = 'waiting';
     if (report['op'] === 'release') run.state = 'released';
-    return { ok: true, state: run.state, cancel: run.cancel, stop: run.stop };
+    const usual = { ok: true, state: run.state, cancel: run.cancel, stop: run.stop };
+    if (report['op'] !== 'step_fail' || !run.stepRetries) return usual;
+    run.stepRetries--;
+    return { ...usual, will_retry: true, retry_after_ms: 70 };
   }
 
   #reserve(body: Body): Body {
