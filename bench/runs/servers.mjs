@@ -3,13 +3,16 @@ import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  closeSync,
   existsSync,
+  fdatasyncSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
   readdirSync,
   rmSync,
+  writeSync,
 } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -136,6 +139,21 @@ export async function startPostgres() {
   await until('postgres', child, ready);
   execFileSync(join(tools, 'createdb'), ['-h', '127.0.0.1', '-p', String(port), '-U', 'bench', 'bench']);
   return running(child, folder, `postgres://bench@127.0.0.1:${port}/bench`);
+}
+
+// What every durable answer here waits for: the middle of 300 small writes and their fdatasync, in milliseconds.
+export function syncMs() {
+  const { folder, data } = scratch('sync', {});
+  const file = openSync(join(data, 'file'), 'w');
+  const took = Array.from({ length: 300 }, () => {
+    const begin = performance.now();
+    writeSync(file, Buffer.alloc(400));
+    fdatasyncSync(file);
+    return performance.now() - begin;
+  });
+  closeSync(file);
+  rmSync(folder, { recursive: true, force: true });
+  return took.sort((a, b) => a - b)[took.length >> 1];
 }
 
 export async function startFettle() {

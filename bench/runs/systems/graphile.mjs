@@ -1,7 +1,7 @@
 // graphile-worker on PostgreSQL, with its local queue and batched completion.
 import { EventEmitter } from 'node:events';
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
-import pg from 'pg';
+import { Pool } from 'pg';
 import { startPostgres } from '../servers.mjs';
 
 export const start = startPostgres;
@@ -10,7 +10,7 @@ const POOL = 50;
 const LOCAL_QUEUE = 500;
 
 export async function open(address) {
-  const pgPool = new pg.Pool({ connectionString: address, max: POOL });
+  const pgPool = new Pool({ connectionString: address, max: POOL });
   pgPool.on('error', () => {});
   pgPool.on('connect', (client) => client.on('error', () => {}));
   const logger = new Logger(() => () => {});

@@ -6,8 +6,14 @@ import { InvalidValueError, ProblemError, QueueFullError, UnreachableError } fro
 
 function batcher(send: BatcherOptions<string>['send'], limits: Partial<BatcherOptions<string>> = {}): Batcher<string> {
   return new Batcher({
-    ...{ name: 'test', itemsMax: 100, bytesMax: 1000, queueItemsMax: 100, queueBytesMax: 10_000, inFlightMax: 1 },
-    ...{ send, errorOf: (answer) => (answer.startsWith('no') ? new Error(answer) : undefined) },
+    name: 'test',
+    itemsMax: 100,
+    bytesMax: 1e3,
+    queueItemsMax: 100,
+    queueBytesMax: 1e4,
+    inFlightMax: 1,
+    send,
+    errorOf: (answer) => (answer.startsWith('no') ? new Error(answer) : undefined),
     ...limits,
   });
 }

@@ -111,7 +111,7 @@ export class Enqueuer {
   // One result per run, in their order; never rejects for the sake of one of them. The runs travel in several requests,
   // which may fail apart: the server stores one while the next is being written out. They may begin in another order.
   async enqueueMany(runs: readonly RunOptions[]): Promise<EnqueueResult[]> {
-    const outcome = new Array<EnqueueResult>(runs.length);
+    const outcome: EnqueueResult[] = Array.from({ length: runs.length });
     let next = 0;
     const lane = async (): Promise<void> => {
       while (next < runs.length) {

@@ -22,8 +22,14 @@ test('reserve, perform, verify, commit with proof', async (t) => {
   );
   assert.deepEqual(done, { sideEffectId: 'fx_1', result: { id: 7 }, earlier: false, state: 'committed' });
   assert.deepEqual(server.of('/side-effects/reserve')[0]?.body, {
-    ...{ action: 'publish', target: 'post/1', client_id: 'acme', platform: 'x' },
-    payload_hash: payloadHash({ tags: ['a'], text: 'hello' }),
+    action: 'publish',
+    target: 'post/1',
+    client_id: 'acme',
+    platform: 'x',
+    payload_hash: payloadHash({
+      tags: ['a'],
+      text: 'hello',
+    }),
   });
   assert.deepEqual(server.of('/side-effects/fx_1/commit')[0]?.body, {
     result: { id: 7 },

@@ -56,7 +56,12 @@ test('a worker registers what it can do, leases, and completes', async (t) => {
   await until('it completes', () => one.state === 'succeeded');
   assert.deepEqual(one.result, { got: { a: 1 } });
   assert.deepEqual(bench.server.of('/workers')[0]?.body, {
-    ...{ runner_id: 'w1', pool: 'p', capacity: 3, workflows: ['lead'], name: 'n', version: 'v' },
+    runner_id: 'w1',
+    pool: 'p',
+    capacity: 3,
+    workflows: ['lead'],
+    name: 'n',
+    version: 'v',
   });
   const lease = bench.server.of('/work/lease')[0]?.body;
   assert.deepEqual([lease?.['runner_id'], lease?.['max'], lease?.['workflows']], ['w1', 3, ['lead']]);

@@ -113,18 +113,20 @@ export class FakeServer {
   add(workflow: string, run: Body = {}, steps: FakeRun['steps'] = []): FakeRun {
     const id = `run_${++this.#count}`;
     const made: FakeRun = {
-      ...{
-        id,
-        run: { workflow, ...run },
-        state: 'queued',
-        fence: 0,
-        attempt: 0,
-        retryCount: 0,
-        steps,
-        cancel: false,
-        stop: null,
+      id,
+      run: {
+        workflow,
+        ...run,
       },
-      ...{ late: [], reports: [] },
+      state: 'queued',
+      fence: 0,
+      attempt: 0,
+      retryCount: 0,
+      steps,
+      cancel: false,
+      stop: null,
+      late: [],
+      reports: [],
     };
     this.runs.set(id, made);
     this.#wake();
@@ -132,7 +134,7 @@ export class FakeServer {
   }
 
   #wake(): void {
-    for (const poll of [...this.#polls]) poll();
+    for (const poll of this.#polls) poll();
   }
 
   async #serve(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
