@@ -85,6 +85,12 @@ export class StoppedError extends FettleError {
 export function isLate(error: unknown): error is LeaseLostError | StoppedError | CancelledError {
   return error instanceof LeaseLostError || error instanceof StoppedError || error instanceof CancelledError;
 }
+// Why a lease is gone, where somebody decided so.
+export function lateReason(problem: Problem): LeaseLostError | StoppedError | CancelledError {
+  if (problem['stop']) return new StoppedError(problem['stop'] as SwitchInfo);
+  if (problem['cancel'] === true) return new CancelledError();
+  return new LeaseLostError(problem.detail);
+}
 export class ShutdownError extends FettleError {
   constructor(message = 'the worker is shutting down') {
     super('shutdown', message);

@@ -4,8 +4,8 @@
 // is gone comes back as late; the server keeps it and applies nothing.
 import { Batcher, jsonOf } from './batcher.ts';
 import type { Caller } from './call.ts';
-import { CancelledError, LeaseLostError, ProblemError, StoppedError } from './errors.ts';
-import type { ItemAnswer, ReportAnswer, SwitchInfo } from './wire.ts';
+import { ProblemError, lateReason } from './errors.ts';
+import type { ItemAnswer, ReportAnswer } from './wire.ts';
 
 export type ReportOp =
   | 'heartbeat'
@@ -62,11 +62,6 @@ export class Reporter {
 function reportError(answer: ItemAnswer<ReportAnswer>): Error | undefined {
   if (answer.ok) return undefined;
   const { error } = answer;
-  if (error.code === 'late') {
-    // Why the lease is gone, where somebody decided so.
-    if (error['stop']) return new StoppedError(error['stop'] as SwitchInfo);
-    if (error['cancel'] === true) return new CancelledError();
-    return new LeaseLostError(error.detail);
-  }
+  if (error.code === 'late') return lateReason(error);
   return new ProblemError(error.status ?? 400, error, error.request_id ?? '');
 }

@@ -1,7 +1,7 @@
 // A leased run as its handler sees it: payload, memo of steps, signal, and everything it can say while it runs.
 import type { Caller } from './call.ts';
 import { delay } from './clock.ts';
-import { FettleError, errorObject, isLate, isRetryable, retryAfterOf } from './errors.ts';
+import { FettleError, ProblemError, errorObject, isLate, isRetryable, lateReason, retryAfterOf } from './errors.ts';
 import type { MayI, MayIOptions, MayIQuestion, MayIVerdict } from './may_i.ts';
 import type { StepScope, Usage } from './observed.ts';
 import type { AgentLog, AuditEvent, Recorded, Recorder, WorkflowFailure } from './records.ts';
@@ -208,9 +208,16 @@ export class LeasedRun {
       ...options,
       clientId: options.clientId ?? lease.client_id ?? undefined,
       platform: options.platform ?? lease.platform ?? undefined,
+      agent: options.agent ?? lease.agent ?? undefined,
     };
     const owner = { runId: lease.run_id, fence: lease.fence, signal: this.signal };
-    return this.#services.sideEffects.run(filled, perform, verify, owner);
+    try {
+      return await this.#services.sideEffects.run(filled, perform, verify, owner);
+    } catch (error) {
+      if (!(error instanceof ProblemError) || error.code !== 'late') throw error;
+      this.onReportError(lateReason(error.problem)); // reserved under a lease that is gone
+      throw this.#reason ?? error;
+    }
   }
 
   mayI(question: MayIQuestion, options?: MayIOptions): Promise<MayIVerdict> {

@@ -31,7 +31,14 @@ export interface SideEffectOptions {
   readonly payloadHash?: string | undefined; // instead of `payload`
   readonly clientId?: string | undefined;
   readonly platform?: string | undefined;
+  readonly surface?: string | undefined;
   readonly executionLane?: string | undefined;
+  readonly tool?: string | undefined;
+  readonly agent?: string | undefined;
+  // For people; no more of the payload than may be read by everybody.
+  readonly summary?: string | undefined;
+  // Tells apart what is meant to happen again with the same payload: a date, a number.
+  readonly occurrence?: string | undefined;
   readonly policySnapshotId?: string | undefined;
 }
 
@@ -158,7 +165,7 @@ export class SideEffects {
     const seen = await this.#verdict(verify);
     if (seen.visible === undefined)
       throw new EffectUnknownError(id, 'an earlier try may have done it; verifying did not tell');
-    const body = jsonOf({ visible: seen.visible, proof: seen.proof }, 'proof');
+    const body = jsonOf({ visible: seen.visible, proof: seen.proof, result: seen.result }, 'proof');
     const answer = await this.#post<{ state?: string }>(id, 'verify', body);
     if (!seen.visible) return undefined;
     const result = (seen.result ?? reserved.earlier?.result ?? null) as T;
@@ -181,7 +188,12 @@ export class SideEffects {
       action: options.action,
       target: options.target,
       payload_hash: options.payloadHash ?? payloadHash(options.payload ?? null),
+      surface: options.surface,
       execution_lane: options.executionLane,
+      tool: options.tool,
+      agent: options.agent,
+      payload_summary: options.summary,
+      occurrence: options.occurrence,
       run_id: owner.runId,
       fence: owner.fence,
       step: owner.step,

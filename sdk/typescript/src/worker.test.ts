@@ -294,6 +294,7 @@ const patient: Handler = (run: RunContext) =>
 async function oneRunning(
   t: TestContext,
   handler: Handler = patient,
+  before: (bench: Bench) => void = () => {},
 ): Promise<Bench & { readonly id: string; readonly reason: () => unknown }> {
   let reason: unknown;
   const bench = await working(t, {
@@ -306,9 +307,10 @@ async function oneRunning(
       }
     },
   });
+  before(bench);
   const one = bench.server.add('lead');
   await bench.worker.start();
-  await until('it runs', () => bench.worker.running === 1);
+  await until('it runs', () => bench.worker.running === 1 || reason !== undefined);
   return { ...bench, id: one.id, reason: () => reason };
 }
 
@@ -371,6 +373,17 @@ test('a late answer that says why stops the run for that reason', async (t) => {
   bench.clock.advance(3_000);
   await until('it ends', () => bench.reason() !== undefined);
   assert.ok(bench.reason() instanceof StoppedError);
+});
+
+test('a side effect reserved under a lease that is gone stops the run', async (t) => {
+  const handler: Handler = async (run) => {
+    await run.sideEffect({ action: 'publish', target: 't' }, () => assert.fail('nothing is performed')).catch(() => {});
+    await run.step('next', () => assert.fail('nothing begins'));
+  };
+  const late = { status: 409, body: { status: 409, code: 'late', detail: 'expired', cancel: false } };
+  const bench = await oneRunning(t, handler, ({ server }) => server.fail('/side-effects/reserve', late));
+  await until('it ends', () => bench.reason() !== undefined);
+  assert.ok(bench.reason() instanceof LeaseLostError);
 });
 
 test('no step begins after the lease is lost', async (t) => {
