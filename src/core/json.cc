@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace fettle {
@@ -31,17 +32,22 @@ std::size_t sequence_length(std::string_view text) {
   return 0;
 }
 
+bool needs_care(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte < 0x20 || byte >= 0x80 || c == '"' || c == '\\';
+}
+
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
   out.push_back('"');
   while (!text.empty()) {
+    // What needs no escape goes over in one piece: nearly everything does.
+    const std::size_t plain = static_cast<std::size_t>(std::ranges::find_if(text, needs_care) - text.begin());
+    out.append(text, 0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
     const auto c = static_cast<unsigned char>(text.front());
-    if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
-      out.push_back(static_cast<char>(c));
-      text.remove_prefix(1);
-      continue;
-    }
     if (c < 0x80) {
       switch (c) {
         case '"': out += "\\\""; break;
