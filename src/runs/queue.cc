@@ -352,6 +352,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
     }
   }
   slots.flush();
+  out.switches = switches.all();
   return out;
 }
 

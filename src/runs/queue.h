@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "runs/retry_policy.h"
+#include "runs/switches.h"
 #include "runs/types.h"
 #include "runs/unit.h"
 
@@ -65,6 +66,7 @@ struct LeasedRun {
 
 struct Leased {
   std::vector<LeasedRun> runs;
+  std::vector<Switch> switches;  // that are on
   // Work was moved out of the way (limits, switches) up to a bound, and there may be more behind it: ask again.
   bool more = false;
 };

@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 namespace fettle::runs {
+
 struct Runs::Poll {
   Scope scope;
   Actor actor;
   LeaseRequest request;
   std::chrono::nanoseconds deadline;
   Done<Leased> done;
+  std::stop_token stop;
+  std::optional<std::stop_callback<std::function<void()>>> on_stop = {};
 };
 
 Runs::Runs(db::Database& database, Clock& clock, Rng& rng, Journal& journal, Options options)
@@ -29,9 +33,34 @@ Stamp Runs::stamp() {
 }
 
 void Runs::lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std::chrono::nanoseconds deadline,
-                            Done<Leased> done) {
+                            Done<Leased> done, std::stop_token stop) {
   // Shared: between a transaction, a wait and the next transaction, one of which holds it at a time.
-  poll(std::make_shared<Poll>(Poll{std::move(scope), std::move(actor), std::move(request), deadline, std::move(done)}));
+  auto made = std::make_shared<Poll>(Poll{.scope = std::move(scope),
+                                          .actor = std::move(actor),
+                                          .request = std::move(request),
+                                          .deadline = deadline,
+                                          .done = std::move(done),
+                                          .stop = std::move(stop)});
+  if (made->stop.stop_possible()) {
+    made->on_stop.emplace(made->stop, [this, weak = std::weak_ptr(made)] {
+      if (const auto held = weak.lock()) {
+        waiters_.cancel({held->scope.workspace.value, held->request.pool}, held.get());
+      }
+    });
+  }
+  poll(std::move(made));
+}
+
+void Runs::give_back_all(const Poll& poll, const Leased& leased) {
+  write(
+      poll.scope, poll.actor,
+      [runs = leased.runs](Unit& unit) -> Result<void> {
+        for (const LeasedRun& run : runs) {
+          if (auto done = give_back(unit, run.id, run.attempt); !done) return std::unexpected(done.error());
+        }
+        return {};
+      },
+      Done<void>([](Result<void>) {}));  // what fails comes back when its lease runs out
 }
 
 void Runs::poll(std::shared_ptr<Poll> poll) {
@@ -39,18 +68,28 @@ void Runs::poll(std::shared_ptr<Poll> poll) {
   Scope scope = poll->scope;
   Actor actor = poll->actor;
   write(
-      std::move(scope), std::move(actor), [poll](Unit& unit) { return lease(unit, poll->request); },
+      std::move(scope), std::move(actor), [poll](Unit& unit) -> Result<Leased> {
+        if (poll->stop.stop_requested()) return Leased{};
+        return lease(unit, poll->request);
+      },
       Done<Leased>([this, poll, ticket](Result<Leased> leased) mutable {
+        if (poll->stop.stop_requested()) {
+          if (leased && !leased->runs.empty()) give_back_all(*poll, *leased);
+          return poll->done(Leased{});
+        }
         if (!leased || !leased->runs.empty()) return poll->done(std::move(leased));
-        if (clock_.monotonic() >= poll->deadline) return poll->done(Leased{});
+        if (clock_.monotonic() >= poll->deadline) return poll->done(std::move(leased));
         if (leased->more) return this->poll(std::move(poll));
         Waiters::Woken woken = [this, poll](bool work) {
           if (work) return this->poll(poll);
           poll->done(Leased{});
         };
-        if (!waiters_.wait(ticket, poll->request.workflows, poll->request.runs_max, poll->deadline, woken)) {
-          this->poll(std::move(poll));
+        if (!waiters_.wait(ticket, poll->request.workflows, poll->request.runs_max, poll->deadline, poll.get(),
+                           woken)) {
+          return this->poll(std::move(poll));
         }
+        // It may have stopped just before it was among the waiters.
+        if (poll->stop.stop_requested()) waiters_.cancel(ticket.key, poll.get());
       }));
 }
 

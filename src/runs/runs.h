@@ -16,6 +16,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <stop_token>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -89,9 +90,10 @@ class Runs {
     return promise.get_future().get();
   }
 
-  // Answers with work as soon as there is some, or with none at `deadline` (Clock::monotonic, give or take an upkeep).
+  // Answers with work as soon as there is some, or with none at `deadline` (Clock::monotonic, give or take an upkeep)
+  // or once `stop` is requested: the one who asked has gone. Work that was leased to them just then is given back.
   void lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std::chrono::nanoseconds deadline,
-                        Done<Leased> done);
+                        Done<Leased> done, std::stop_token stop = {});
 
   // One round of upkeep over all workspaces. Blocks on the store; call it on a thread of its own, every 250 ms. Several
   // replicas may do it at once.
@@ -105,6 +107,7 @@ class Runs {
   struct Poll;
   Stamp stamp();
   void poll(std::shared_ptr<Poll> poll);
+  void give_back_all(const Poll& poll, const Leased& leased);
 
   // Constant after construction.
   db::Database& database_;

@@ -101,6 +101,7 @@ class ActiveSwitches {
   std::optional<std::string> stops(const Run& run) const;
   const Switch* stops(const Reach& work) const;
   bool any() const { return !switches_.empty(); }
+  const std::vector<Switch>& all() const { return switches_; }
 
  private:
   std::vector<Switch> switches_;

@@ -14,8 +14,12 @@ constexpr int kCounterBits = 12;
 
 }  // namespace
 
+std::int64_t NumberSource::least_at(UnixNanos t) {
+  return t <= kEpoch ? 0 : ((t - kEpoch) / kNanosPerMilli) << (kCounterBits + kReplicaBits);
+}
+
 std::int64_t NumberSource::next() {
-  const std::int64_t floor = ((clock_.now() - kEpoch) / kNanosPerMilli) << (kCounterBits + kReplicaBits);
+  const std::int64_t floor = least_at(clock_.now());
   std::int64_t seen = next_.load();
   std::int64_t number = 0;
   do {

@@ -87,6 +87,8 @@ class NumberSource {
   NumberSource(Clock& clock, std::uint64_t replica)
       : clock_(clock), replica_(static_cast<std::int64_t>(replica & 1'023)) {}
   std::int64_t next();
+  // No number made at or after `t` is smaller.
+  static std::int64_t least_at(UnixNanos t);
 
  private:
   Clock& clock_;

@@ -21,18 +21,33 @@ Waiters::Ticket Waiters::ticket(const WorkspaceId& workspace, const std::string&
 }
 
 bool Waiters::wait(const Ticket& ticket, std::vector<std::string> workflows, std::int32_t runs_max,
-                   std::chrono::nanoseconds deadline, Woken& woken) {
+                   std::chrono::nanoseconds deadline, const void* owner, Woken& woken) {
   {
     MutexLock lock(mutex_);
     if (!closed_) {
       Pool& pool = pools_[ticket.key];
       if (pool.notified != ticket.seen) return false;
-      pool.waiters.push_back({std::move(workflows), std::max(runs_max, 1), deadline, std::move(woken)});
+      pool.waiters.push_back({std::move(workflows), std::max(runs_max, 1), deadline, owner, std::move(woken)});
       return true;
     }
   }
   woken(false);
   return true;
+}
+
+void Waiters::cancel(const Key& key, const void* owner) {
+  Woken woken;
+  {
+    MutexLock lock(mutex_);
+    const auto found = pools_.find(key);
+    if (found == pools_.end()) return;
+    auto& waiters = found->second.waiters;
+    const auto waiter = std::ranges::find(waiters, owner, &Waiter::owner);
+    if (waiter == waiters.end()) return;
+    woken = std::move(waiter->woken);
+    waiters.erase(waiter);
+  }
+  woken(false);
 }
 
 void Waiters::notify(const WorkspaceId& workspace, const std::vector<Wake>& wakes) {

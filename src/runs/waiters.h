@@ -35,8 +35,11 @@ class Waiters {
 
   Ticket ticket(const WorkspaceId& workspace, const std::string& pool);
   // False, and `woken` is not kept, when something was notified since the ticket.
+  // `owner` names the wait for cancel().
   bool wait(const Ticket& ticket, std::vector<std::string> workflows, std::int32_t runs_max,
-            std::chrono::nanoseconds deadline, Woken& woken);
+            std::chrono::nanoseconds deadline, const void* owner, Woken& woken);
+  // Ends the owner's wait as if its time were over. Nothing when it does not wait.
+  void cancel(const Key& key, const void* owner);
   void notify(const WorkspaceId& workspace, const std::vector<Wake>& wakes);
   // Ends the waits whose deadline (Clock::monotonic) has passed.
   void expire(std::chrono::nanoseconds now);
@@ -51,6 +54,7 @@ class Waiters {
     std::vector<std::string> workflows;
     std::int32_t runs_max = 1;
     std::chrono::nanoseconds deadline{0};
+    const void* owner = nullptr;
     Woken woken;
   };
   struct Pool {

@@ -1,0 +1,175 @@
+#include "runs/inspect.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+namespace fettle::runs {
+namespace {
+
+constexpr UnixNanos kClockSlack = 60 * kNanosPerSecond;
+
+// A WHERE clause that grows, with its parameters.
+class Where {
+ public:
+  explicit Where(const View& view) { values_.emplace_back(view.workspace()); }
+
+  // What stands for the value in the text.
+  std::string parameter(db::Value value) {
+    values_.push_back(value);
+    return fmt::format("${}", values_.size());
+  }
+  // `condition` holds {} where the parameter goes.
+  void add(fmt::format_string<std::string> condition, db::Value value) {
+    text_ += " AND ";
+    fmt::format_to(std::back_inserter(text_), condition, parameter(value));
+  }
+  void add_literal(std::string_view condition) {
+    text_ += " AND ";
+    text_ += condition;
+  }
+  void add_if(fmt::format_string<std::string> condition, const std::string& value) {
+    if (!value.empty()) add(condition, value);
+  }
+  const std::string& text() const { return text_; }
+  const std::vector<db::Value>& values() const { return values_; }
+
+ private:
+  std::string text_ = "r.workspace = $1";
+  std::vector<db::Value> values_;
+};
+
+void add_states(Where& where, const std::vector<RunState>& states) {
+  if (states.empty()) return;
+  // As literals, so that the partial indexes of live and dead runs are seen to fit.
+  std::string list;
+  for (const RunState state : states) {
+    if (!list.empty()) list += " OR ";
+    list += fmt::format("r.state = {}", static_cast<int>(state));
+  }
+  where.add_literal("(" + list + ")");
+}
+
+void add_scope(Where& where, const View& view) {
+  if (view.scope().clients.empty()) return;
+  std::string names;
+  for (const ClientId& client : view.scope().clients) {
+    if (!names.empty()) names += " OR ";
+    names += "r.client = " + where.parameter(client);
+  }
+  where.add_literal("(" + names + ")");
+}
+
+}  // namespace
+
+std::optional<RunDetail> get_run(View& view, const RunId& id) {
+  std::optional<Run> run = load_run(view, id);
+  if (!run) return std::nullopt;
+  RunDetail out;
+  out.run = std::move(*run);
+  view.first("SELECT payload, context, correlation_id, trace_id, result, error, progress FROM run_data"
+             " WHERE workspace = $1 AND id = $2",
+             {view.workspace(), out.run.number}, out.payload, out.context, out.correlation_id, out.trace_id, out.result,
+             out.error, out.progress);
+  return out;
+}
+
+std::vector<Attempt> list_attempts(View& view, std::int64_t run) {
+  std::vector<Attempt> out;
+  for (const db::Row row : view.rows("SELECT attempt, ended, worker, error_class, error, leased_at, ended_at, late_call,"
+                                     " late_body, late_at FROM run_attempts WHERE workspace = $1 AND run = $2"
+                                     " ORDER BY attempt",
+                                     {view.workspace(), run})) {
+    Attempt one;
+    std::optional<std::uint8_t> ended;
+    view.read(row, one.attempt, ended, one.worker, one.error_class, one.error, one.leased_at, one.ended_at,
+              one.late_call, one.late_body, one.late_at);
+    if (ended) one.ended = static_cast<AttemptEnd>(*ended);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+std::vector<ListedRun> list_runs(View& view, const RunFilter& filter) {
+  Where where(view);
+  add_states(where, filter.states);
+  add_scope(where, view);
+  if (filter.failed) {
+    // Both halves are read from small indexes of what still has to be looked at.
+    where.add_literal(
+        "r.state <> 7 AND r.id IN (SELECT id FROM runs WHERE workspace = $1 AND (state = 5 OR state = 6)"
+        " UNION SELECT run FROM workflow_failures WHERE workspace = $1 AND status = 'open' AND run IS NOT NULL)");
+  }
+  where.add_if("r.workflow = {}", filter.workflow);
+  where.add_if("r.client = {}", filter.client);
+  where.add_if("r.platform = {}", filter.platform);
+  where.add_if("r.lane = {}", filter.lane);
+  where.add_if("r.agent = {}", filter.agent);
+  where.add_if("r.pool = {}", filter.pool);
+  where.add_if("r.worker = {}", filter.worker);
+  where.add_if("r.failure_reason = {}", filter.failure_reason);
+  where.add_if("r.id IN (SELECT id FROM run_data WHERE workspace = $1 AND correlation_id = {})", filter.correlation_id);
+  where.add_if("r.id IN (SELECT id FROM run_data WHERE workspace = $1 AND trace_id = {})", filter.trace_id);
+  if (filter.created_from) {
+    where.add("r.created_at >= {}", *filter.created_from);
+    // Numbers grow with time: the key bounds what is read.
+    where.add("r.id >= {}", NumberSource::least_at(*filter.created_from - kClockSlack));
+  }
+  if (filter.created_to) {
+    where.add("r.created_at < {}", *filter.created_to);
+    where.add("r.id < {}", NumberSource::least_at(*filter.created_to + kClockSlack));
+  }
+  if (filter.before) where.add("r.id < {}", *filter.before);
+  const std::string limit = where.parameter(filter.limit);
+  const std::string sql =
+      "SELECT " FETTLE_RUN_COLUMNS
+      ", d.correlation_id, d.trace_id, d.error FROM runs r LEFT JOIN run_data d ON d.workspace = r.workspace"
+      " AND d.id = r.id WHERE " +
+      where.text() + " ORDER BY r.id DESC LIMIT " + limit;
+  std::vector<ListedRun> out;
+  for (const db::Row row : view.rows(db::Sql::assembled(sql), where.values())) {
+    ListedRun& one = out.emplace_back();
+    one.run = run_from(view, row);
+    const auto at = row.size() - 3;
+    one.correlation_id = row.get<std::optional<std::string>>(at).value_or(std::nullopt);
+    one.trace_id = row.get<std::optional<std::string>>(at + 1).value_or(std::nullopt);
+    one.error = row.get<std::optional<std::string>>(at + 2).value_or(std::nullopt);
+  }
+  return out;
+}
+
+LeaseGone why_lease_gone(View& view, const RunId& id, std::int32_t attempt) {
+  LeaseGone out;
+  const std::optional<Run> run = load_run(view, id);
+  if (!run) {
+    out.reason = fmt::format("there is no run {}", id.value);
+    return out;
+  }
+  if (run->attempt != attempt) {
+    out.reason = fmt::format("attempt {} is the latest one", run->attempt);
+    return out;
+  }
+  if (run->state == RunState::kCancelled) {
+    out.reason = "the run was cancelled";
+    out.cancelled = true;
+    return out;
+  }
+  if (is_terminal(run->state)) {
+    out.reason = fmt::format("the run is {}", to_string(run->state));
+    return out;
+  }
+  if (run->state == RunState::kHeld && run->hold_key) {
+    for (Switch& one : list_switches(view)) {
+      if (hold_key_of_switch(one.id) != *run->hold_key) continue;
+      out.reason = fmt::format("stopped by {}: {}", one.id, one.reason);
+      out.stop = std::move(one);
+      return out;
+    }
+    out.reason = "the run is paused";
+    return out;
+  }
+  out.reason = "the lease ran out or was given back";
+  return out;
+}
+
+}  // namespace fettle::runs

@@ -1,0 +1,62 @@
+// What became of runs: one with everything that is known of it, many by filter, newest first.
+//
+//   auto detail = get_run(view, id);
+//   for (const ListedRun& one : list_runs(view, {.states = {RunState::kDead}, .client = "acme"})) …
+//
+// Reads alone; a client outside of scope is nowhere in an answer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runs/run.h"
+#include "runs/switches.h"
+#include "runs/unit.h"
+
+namespace fettle::runs {
+
+struct RunDetail {
+  Run run;
+  std::string payload, context;  // JSON
+  std::optional<std::string> correlation_id, trace_id, result, error, progress;
+};
+// Nothing when there is none in scope.
+std::optional<RunDetail> get_run(View& view, const RunId& id);
+
+// An attempt that did not simply succeed, or that reported when it was not the running one any more.
+struct Attempt {
+  std::int32_t attempt = 0;
+  std::optional<AttemptEnd> ended;
+  std::optional<std::string> worker, error_class, error;
+  std::optional<UnixNanos> leased_at, ended_at;
+  std::optional<std::string> late_call, late_body;
+  std::optional<UnixNanos> late_at;
+};
+std::vector<Attempt> list_attempts(View& view, std::int64_t run);
+
+// An empty part matches everything.
+struct RunFilter {
+  std::vector<RunState> states;
+  bool failed = false;  // dead, failed, or going on after a failure that nothing has made good yet
+  std::string workflow, client, platform, lane, agent, pool, worker, failure_reason, correlation_id, trace_id;
+  std::optional<UnixNanos> created_from, created_to;  // the first included, the second not
+  std::optional<std::int64_t> before;                 // a run's number: those created before it
+  std::int32_t limit = 100;
+};
+struct ListedRun {
+  Run run;
+  std::optional<std::string> correlation_id, trace_id, error;
+};
+std::vector<ListedRun> list_runs(View& view, const RunFilter& filter);
+
+// Why an attempt does not hold the lease of its run any more.
+struct LeaseGone {
+  std::string reason;  // a sentence
+  bool cancelled = false;
+  std::optional<Switch> stop;  // the switch that took it away
+};
+LeaseGone why_lease_gone(View& view, const RunId& run, std::int32_t attempt);
+
+}  // namespace fettle::runs
