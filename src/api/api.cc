@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "api/problem.h"
+#include "api/work.h"
 #include "http/problem.h"
 
 namespace fettle::api {
@@ -48,6 +49,7 @@ Api::Api(Services services, Limits limits)
       limits_(limits),
       ui_(embedded_files()),
       access_{.rooms = services.access, .authenticator = services.authenticator, .clock = services.clock},
+      work_(new Work{.rooms = services.work, .clock = services.clock, .metrics = services.metrics}),
       tails_(services.reader, services.clock, services.metrics, limits.tails),
       health_pool_("health", 1, kHealthQueueMax, services.metrics),
       reads_("reads", limits.query_threads, limits.query_queue_max, services.metrics) {
@@ -64,6 +66,17 @@ void Api::stop() {
 
 void Api::add_routes() {
   using access::TokenScope;
+  // The busiest first: a request is matched against them in this order.
+  add_report_routes(router_, *work_);
+  add_lease_routes(router_, *work_);
+  add_run_routes(router_, *work_);
+  add_run_view_routes(router_, *work_);
+  add_run_action_routes(router_, *work_);
+  add_switch_routes(router_, *work_);
+  add_side_effect_routes(router_, *work_);
+  add_policy_routes(router_, *work_);
+  add_approval_routes(router_, *work_);
+  add_bulk_routes(router_, *work_);
   const auto get = [this](std::string_view path, std::optional<TokenScope> scope, void (Api::*answer)(Exchange)) {
     router_.add({.method = "GET",
                  .path = path,

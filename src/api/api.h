@@ -23,6 +23,7 @@
 #include "api/read_pool.h"
 #include "api/router.h"
 #include "api/web_ui.h"
+#include "api/work_rooms.h"
 #include "core/clock.h"
 #include "core/metrics.h"
 #include "health/health.h"
@@ -36,6 +37,8 @@ class Redactor;
 
 namespace fettle::api {
 
+struct Work;
+
 // What the API asks; all of it outlives the Api.
 struct Services {
   access::Authenticator& authenticator;
@@ -46,6 +49,7 @@ struct Services {
   metrics::Registry& metrics;
   Clock& clock;
   AccessRooms access = {};
+  WorkRooms work;
 };
 
 struct Limits {
@@ -125,6 +129,7 @@ class Api {
   const Limits limits_;
   const WebUi ui_;
   AccessRoutes access_;
+  const std::unique_ptr<Work> work_;  // what the routes of the work half share
   Router router_;
   std::vector<Mount> mounts_;
   LogTails tails_;

@@ -262,21 +262,32 @@ TEST_F(ApiTest, ATokenLimitedToClientsReadsTheseAndHasNoSql) {
   expect_problem(send("POST", "/api/v1/sql", R"({"query":"SELECT 1"})", {}, "limited"), 403, "permission_denied");
 }
 
-TEST_F(ApiTest, NothingIsShownWithoutAFittingToken) {
+TEST_F(ApiTest, NothingIsShownOrDoneWithoutAFittingToken) {
   start();
-  for (const char* target : {"/api/v1/traces/x", "/api/v1/traces/x/outline", "/api/v1/spans", "/api/v1/logs",
-                             "/api/v1/logs/histogram", "/api/v1/logs/tail", "/api/v1/journeys/x",
-                             "/api/v1/resolve?id=x", "/api/v1/ingest/balance", "/api/v1/ingest/status", "/metrics"}) {
-    const auto nobody = send("GET", target, "", {}, "");
+  const std::set<std::string> open = {"GET /health", "GET /health/live", "GET /health/ready",
+                                      "GET /api/v1/openapi.json", "GET /api/v1/me"};
+  for (const std::string& name : api_->route_names()) {
+    if (open.contains(name)) continue;
+    const std::size_t blank = name.find(' ');
+    const std::string method = name.substr(0, blank);
+    std::string target = name.substr(blank + 1);
+    for (std::size_t at = target.find('{'); at != std::string::npos; at = target.find('{')) {
+      target.replace(at, target.find('}') - at + 1, "x");
+    }
+    const std::string body = method == "GET" ? "" : "{}";
+    const auto nobody = send(method, target, body, {}, "");
     expect_problem(nobody, 401, "unauthenticated");
-    EXPECT_THAT(std::string(nobody.headers.get("WWW-Authenticate")), HasSubstr("Bearer"));
-    expect_problem(send("GET", target, "", {}, "wrong"), 401, "unauthenticated");
-    expect_problem(send("GET", target, "", {}, "sender"), 403, "permission_denied");
+    EXPECT_THAT(std::string(nobody.headers.get("WWW-Authenticate")), HasSubstr("Bearer")) << name;
+    expect_problem(send(method, target, body, {}, "wrong"), 401, "unauthenticated");
+    expect_problem(send(method, target, body, {}, "sender"), 403, "permission_denied");
   }
-  for (const char* target : {"/api/v1/sql", "/api/v1/redaction/preview"}) {
-    expect_problem(send("POST", target, "{}", {}, ""), 401, "unauthenticated");
-    expect_problem(send("POST", target, "{}", {}, "sender"), 403, "permission_denied");
-  }
+}
+
+TEST_F(ApiTest, WithoutALedgerWorkIsAnswered503) {
+  start();
+  expect_problem(send("GET", "/api/v1/runs", "", {}, "other"), 503, "unavailable");
+  expect_problem(send("POST", "/api/v1/runs", R"({"workflow":"a"})", {}, "other"), 503, "unavailable");
+  expect_problem(send("POST", "/api/v1/work/lease", R"({"runner_id":"w"})", {}, "other"), 503, "unavailable");
 }
 
 TEST_F(ApiTest, MeSaysWhoTheTokenIs) {

@@ -40,6 +40,8 @@ class Exchange {
   void set_route(std::string_view method, std::string_view path_template, PathParameters parameters, Caller caller);
 
   const http::Request& request() const { return request_; }
+  // The request's body, for a parser that needs room behind it.
+  std::string& body() { return request_.body; }
   const Scope& scope() const { return caller_.grant.scope; }
   const Caller& caller() const { return caller_; }
   const std::string& request_id() const { return request_id_; }

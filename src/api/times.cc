@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <iterator>
 #include <limits>
 #include <optional>
 
@@ -132,6 +133,17 @@ std::string format_time(UnixNanos t) {
   if (point == std::string::npos) text += '.';
   text.append(9 - decimals, '0');
   return text + 'Z';
+}
+
+void append_time_ms(std::string& out, UnixNanos t) {
+  const std::chrono::sys_time<std::chrono::milliseconds> time{
+      std::chrono::floor<std::chrono::milliseconds>(std::chrono::nanoseconds(t))};
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(time - day);
+  fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", static_cast<int>(date.year()),
+                 static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), clock.hours().count(),
+                 clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
 }
 
 }  // namespace fettle::api

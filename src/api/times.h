@@ -16,4 +16,7 @@ Result<UnixNanos> parse_time(std::string_view text, UnixNanos now);
 // RFC 3339 in UTC, always with nine decimals: "2026-11-21T09:14:32.500000000Z".
 std::string format_time(UnixNanos t);
 
+// The same with three decimals, as runs, records and audits have their times: "2026-11-21T09:14:32.500Z".
+void append_time_ms(std::string& out, UnixNanos t);
+
 }  // namespace fettle::api

@@ -62,25 +62,27 @@ void add_scope(Where& where, const View& view) {
 
 }  // namespace
 
-std::optional<RunDetail> get_run(View& view, const RunId& id) {
+std::optional<RunDetail> run_detail(View& view, const RunId& id) {
   std::optional<Run> run = load_run(view, id);
   if (!run) return std::nullopt;
   RunDetail out;
   out.run = std::move(*run);
-  view.first("SELECT payload, context, correlation_id, trace_id, result, error, progress FROM run_data"
-             " WHERE workspace = $1 AND id = $2",
-             {view.workspace(), out.run.number}, out.payload, out.context, out.correlation_id, out.trace_id, out.result,
-             out.error, out.progress);
+  view.first(
+      "SELECT payload, context, correlation_id, trace_id, result, error, progress FROM run_data"
+      " WHERE workspace = $1 AND id = $2",
+      {view.workspace(), out.run.number}, out.payload, out.context, out.correlation_id, out.trace_id, out.result,
+      out.error, out.progress);
   return out;
 }
 
-std::vector<Attempt> list_attempts(View& view, std::int64_t run) {
-  std::vector<Attempt> out;
-  for (const db::Row row : view.rows("SELECT attempt, ended, worker, error_class, error, leased_at, ended_at, late_call,"
-                                     " late_body, late_at FROM run_attempts WHERE workspace = $1 AND run = $2"
-                                     " ORDER BY attempt",
-                                     {view.workspace(), run})) {
-    Attempt one;
+std::vector<PastAttempt> past_attempts(View& view, std::int64_t run) {
+  std::vector<PastAttempt> out;
+  for (const db::Row row :
+       view.rows("SELECT attempt, ended, worker, error_class, error, leased_at, ended_at, late_call,"
+                 " late_body, late_at FROM run_attempts WHERE workspace = $1 AND run = $2"
+                 " ORDER BY attempt",
+                 {view.workspace(), run})) {
+    PastAttempt one;
     std::optional<std::uint8_t> ended;
     view.read(row, one.attempt, ended, one.worker, one.error_class, one.error, one.leased_at, one.ended_at,
               one.late_call, one.late_body, one.late_at);
@@ -90,7 +92,7 @@ std::vector<Attempt> list_attempts(View& view, std::int64_t run) {
   return out;
 }
 
-std::vector<ListedRun> list_runs(View& view, const RunFilter& filter) {
+std::vector<ListedRun> find_runs(View& view, const RunQuery& filter) {
   Where where(view);
   add_states(where, filter.states);
   add_scope(where, view);

@@ -1,7 +1,7 @@
 // What became of runs: one with everything that is known of it, many by filter, newest first.
 //
-//   auto detail = get_run(view, id);
-//   for (const ListedRun& one : list_runs(view, {.states = {RunState::kDead}, .client = "acme"})) …
+//   auto detail = run_detail(view, id);
+//   for (const ListedRun& one : find_runs(view, {.states = {RunState::kDead}, .client = "acme"})) …
 //
 // Reads alone; a client outside of scope is nowhere in an answer.
 #pragma once
@@ -23,10 +23,10 @@ struct RunDetail {
   std::optional<std::string> correlation_id, trace_id, result, error, progress;
 };
 // Nothing when there is none in scope.
-std::optional<RunDetail> get_run(View& view, const RunId& id);
+std::optional<RunDetail> run_detail(View& view, const RunId& id);
 
 // An attempt that did not simply succeed, or that reported when it was not the running one any more.
-struct Attempt {
+struct PastAttempt {
   std::int32_t attempt = 0;
   std::optional<AttemptEnd> ended;
   std::optional<std::string> worker, error_class, error;
@@ -34,10 +34,10 @@ struct Attempt {
   std::optional<std::string> late_call, late_body;
   std::optional<UnixNanos> late_at;
 };
-std::vector<Attempt> list_attempts(View& view, std::int64_t run);
+std::vector<PastAttempt> past_attempts(View& view, std::int64_t run);
 
 // An empty part matches everything.
-struct RunFilter {
+struct RunQuery {
   std::vector<RunState> states;
   bool failed = false;  // dead, failed, or going on after a failure that nothing has made good yet
   std::string workflow, client, platform, lane, agent, pool, worker, failure_reason, correlation_id, trace_id;
@@ -49,7 +49,7 @@ struct ListedRun {
   Run run;
   std::optional<std::string> correlation_id, trace_id, error;
 };
-std::vector<ListedRun> list_runs(View& view, const RunFilter& filter);
+std::vector<ListedRun> find_runs(View& view, const RunQuery& filter);
 
 // Why an attempt does not hold the lease of its run any more.
 struct LeaseGone {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
 namespace fettle::runs {
 
@@ -13,7 +12,7 @@ struct Runs::Poll {
   std::chrono::nanoseconds deadline;
   Done<Leased> done;
   std::stop_token stop;
-  std::optional<std::stop_callback<std::function<void()>>> on_stop = {};
+  std::unique_ptr<std::stop_callback<std::function<void()>>> on_stop = {};
 };
 
 Runs::Runs(db::Database& database, Clock& clock, Rng& rng, Journal& journal, Options options)
@@ -42,11 +41,12 @@ void Runs::lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std:
                                           .done = std::move(done),
                                           .stop = std::move(stop)});
   if (made->stop.stop_possible()) {
-    made->on_stop.emplace(made->stop, [this, weak = std::weak_ptr(made)] {
+    std::function<void()> end_wait = [this, weak = std::weak_ptr(made)] {
       if (const auto held = weak.lock()) {
         waiters_.cancel({held->scope.workspace.value, held->request.pool}, held.get());
       }
-    });
+    };
+    made->on_stop = std::make_unique<std::stop_callback<std::function<void()>>>(made->stop, std::move(end_wait));
   }
   poll(std::move(made));
 }
@@ -68,7 +68,8 @@ void Runs::poll(std::shared_ptr<Poll> poll) {
   Scope scope = poll->scope;
   Actor actor = poll->actor;
   write(
-      std::move(scope), std::move(actor), [poll](Unit& unit) -> Result<Leased> {
+      std::move(scope), std::move(actor),
+      [poll](Unit& unit) -> Result<Leased> {
         if (poll->stop.stop_requested()) return Leased{};
         return lease(unit, poll->request);
       },

@@ -197,6 +197,7 @@ Committed settle(Unit& unit, Row& row, const EffectOutcome& outcome, std::string
   if (!note.empty()) row.note = note;
   Committed out;
   out.missing = missing_proofs(unit, row, row.proof);
+  if (!outcome.seen) out.missing.emplace_back("visible");
   out.state = out.missing.empty() ? EffectState::kCommitted : EffectState::kUnverified;
   row.state = out.state;
   row.missing = joined(out.missing);

@@ -76,6 +76,8 @@ Result<Reserved> reserve(Unit& unit, const EffectRequest& request);
 struct EffectOutcome {
   Proof proof;
   std::string result;  // JSON or empty: what a later retry is told
+  // False: performed, but looked for and not seen. Then no proof is enough.
+  bool seen = true;
 };
 // kCommitted, or kUnverified with what is missing; saying so twice is the same. One that was taken for absent meanwhile
 // becomes unknown.

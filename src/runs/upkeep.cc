@@ -39,6 +39,13 @@ std::optional<HoldKey> next_hold_key(View& view, const HoldKey& after) {
 }
 
 std::int64_t wake_due(Unit& unit, std::int32_t items_max) {
+  // The sleep or wait that is over is a completed step from now on: a worker finds it in the run's memo.
+  unit.execute(
+      "UPDATE run_steps SET state = 1, finished_at = $2, result = CASE (SELECT r.wait FROM runs r"
+      " WHERE r.workspace = $1 AND r.id = run_steps.run) WHEN 4 THEN '{\"timed_out\":true}' ELSE 'null' END"
+      " WHERE workspace = $1 AND state = 3 AND until <= $2 AND run IN"
+      " (SELECT id FROM runs WHERE due_at <= $2 AND state = 1 AND workspace = $1 ORDER BY due_at LIMIT $3)",
+      {unit.workspace(), unit.now(), items_max});
   const db::Rows rows = unit.rows(
       "UPDATE runs SET state = 0, wait = 0, due_at = NULL WHERE workspace = $1 AND state = 1 AND id IN"
       " (SELECT id FROM runs WHERE due_at <= $2 AND state = 1 AND workspace = $1 ORDER BY due_at LIMIT $3)"

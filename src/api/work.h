@@ -1,0 +1,90 @@
+// What the routes of the work half share: runs, workers, switches, side effects, approvals, records, audits.
+//
+//   change(work, std::move(exchange), [request = std::move(request)](runs::Unit& unit) -> Result<Answer> {
+//     auto done = runs::retry_run(unit, …);
+//     if (!done) return std::unexpected(done.error());
+//     return Answer{.body = …};
+//   });
+//   look(work, std::move(exchange), [=](runs::View& view) -> Result<std::string> { … });
+//
+// No thread waits: bodies run on the store's threads, write the answer's text there, and are handed over once the
+// transaction is durable. A body may run twice: it changes nothing but its transaction.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "access/tokens.h"
+#include "api/exchange.h"
+#include "api/router.h"
+#include "api/work_rooms.h"
+#include "core/clock.h"
+#include "ledger/idempotency.h"
+#include "runs/runs.h"
+
+namespace fettle::api {
+
+// What each kind of route asks of a token, in one place.
+inline constexpr access::Role kReadRight = access::Role::kRead;      // scope `read`
+inline constexpr access::Role kWorkRight = access::Role::kAdmin;     // scope `work`
+inline constexpr access::Role kOperateRight = access::Role::kAdmin;  // scope `operate`
+
+constexpr std::size_t kBatchItemsMax = 1'000;
+constexpr std::size_t kBatchBytesMax = 8ULL * 1024 * 1024;
+constexpr std::size_t kOneBytesMax = 1024ULL * 1024;
+
+// Outlives the routes.
+struct Work {
+  const WorkRooms rooms;
+  Clock& clock;
+  metrics::Registry& metrics;
+  ledger::IdempotencyCounters replays{metrics};
+};
+
+// From status 400 on, `body` is a problem document to which the request's id is added.
+struct Answer {
+  int status = 200;
+  std::string body;
+};
+
+// Whether an Idempotency-Key is obeyed. Not where the call is fenced and its answer is large or short-lived.
+enum class Keyed : std::uint8_t { kYes, kNo };
+
+// A transaction that answers. With an Idempotency-Key the effect happens once: the same key and body get the stored
+// answer again with `Idempotent-Replayed: true`, another body 422 with both hashes, one still under way 409.
+void change(Work& work, Exchange exchange, std::move_only_function<Result<Answer>(runs::Unit&)> body,
+            Keyed keyed = Keyed::kYes);
+// A snapshot that answers 200.
+void look(Work& work, Exchange exchange, std::move_only_function<Result<std::string>(runs::View&)> body);
+// False, and answered, when there is no ledger.
+bool is_open(const Work& work, Exchange& exchange);
+
+// Who asks, for audits.
+runs::Actor actor_of(const Exchange& exchange);
+
+// Whether the caller sees payloads and results, which redaction does not touch.
+bool reveals_payloads(const Exchange& exchange);
+
+// {"ok":false,"error":{"type","title","status","detail","code"}}: one item of a batch that was refused.
+void append_refusal(std::string& out, const Error& error);
+
+// Adds a route whose body is JSON, or one without a body.
+void add_post(Router& router, std::string_view path, access::Role right, std::size_t body_bytes_max,
+              std::function<void(Exchange)> handle);
+void add_get(Router& router, std::string_view path, access::Role right, std::function<void(Exchange)> handle);
+
+// Each file's routes.
+void add_run_routes(Router& router, Work& work);         // runs.cc: enqueue
+void add_run_view_routes(Router& router, Work& work);    // run_views.cc: what became of runs
+void add_run_action_routes(Router& router, Work& work);  // run_actions.cc: retry, discard, cancel, …
+void add_lease_routes(Router& router, Work& work);       // leases.cc
+void add_report_routes(Router& router, Work& work);      // reports.cc
+void add_switch_routes(Router& router, Work& work);      // switches.cc: switches, may-I
+void add_side_effect_routes(Router& router, Work& work);
+void add_policy_routes(Router& router, Work& work);
+void add_approval_routes(Router& router, Work& work);  // approvals.cc: approvals, escalations
+void add_bulk_routes(Router& router, Work& work);      // bulk_jobs.cc: many runs by filter
+
+}  // namespace fettle::api
