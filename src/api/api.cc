@@ -72,6 +72,9 @@ void Api::add_routes() {
   add_run_routes(router_, *work_);
   add_run_view_routes(router_, *work_);
   add_run_action_routes(router_, *work_);
+  add_worker_routes(router_, *work_);
+  add_observed_routes(router_, *work_);
+  add_record_routes(router_, *work_);
   add_switch_routes(router_, *work_);
   add_side_effect_routes(router_, *work_);
   add_policy_routes(router_, *work_);

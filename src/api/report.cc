@@ -31,24 +31,6 @@ void cut(std::string& text, std::size_t bytes_max) {
   while (!text.empty() && !is_utf8(text)) text.pop_back();
 }
 
-Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, runs::RunError& out) {
-  std::optional<std::int64_t> retry_after_ms;
-  auto read = read_members(element, place, [&](Member& member) {
-    constexpr std::size_t kReadMax = 1024 * 1024;
-    return member.text("message", out.message, kReadMax) || member.text("type", out.name, kReadMax) ||
-           member.text("code", out.code, kReadMax) || member.text("stack", out.stack, kReadMax) ||
-           member.integer("status", out.http_status, 0, 999) || member.boolean("retryable", out.retryable) ||
-           member.integer("retry_after_ms", retry_after_ms, 0, 366LL * 24 * 3'600'000);
-  });
-  if (!read) return read;
-  cut(out.message, kLimits.message_bytes_max);
-  cut(out.stack, kLimits.message_bytes_max);
-  cut(out.name, kLimits.name_bytes_max);
-  cut(out.code, kLimits.name_bytes_max);
-  if (retry_after_ms) out.retry_after = std::chrono::milliseconds(*retry_after_ms);
-  return {};
-}
-
 // What every report has.
 template <class One>
 bool reads_lease(Member& member, One& one) {
@@ -200,16 +182,33 @@ class Sorter {
 
 }  // namespace
 
+Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, runs::RunError& out) {
+  std::optional<std::int64_t> retry_after_ms;
+  auto read = read_members(element, place, [&](Member& member) {
+    constexpr std::size_t kReadMax = 1024 * 1024;
+    return member.text("message", out.message, kReadMax) || member.text("type", out.name, kReadMax) ||
+           member.text("code", out.code, kReadMax) || member.text("stack", out.stack, kReadMax) ||
+           member.integer("status", out.http_status, 0, 999) || member.boolean("retryable", out.retryable) ||
+           member.integer("retry_after_ms", retry_after_ms, 0, 366LL * 24 * 3'600'000);
+  });
+  if (!read) return read;
+  cut(out.message, kLimits.message_bytes_max);
+  cut(out.stack, kLimits.message_bytes_max);
+  cut(out.name, kLimits.name_bytes_max);
+  cut(out.code, kLimits.name_bytes_max);
+  if (retry_after_ms) out.retry_after = std::chrono::milliseconds(*retry_after_ms);
+  return {};
+}
+
 Result<ReportBatch> read_reports(std::string& body) {
   auto document = JsonDocument::parse(body);
   if (!document) return std::unexpected(std::move(document).error());
   ReportBatch batch;
   Sorter sorter(batch);
-  std::string runner_id;
   const JsonPlace top;
   bool has_reports = false;
   auto read = read_members(document->root(), top, [&](Member& member) {
-    return member.text("runner_id", runner_id) ||
+    return member.text("runner_id", batch.runner_id) ||
            (member.name() == "reports" && (has_reports = true) &&
             member.array("reports", kBatchItemsMax, [&](simdjson::dom::element item, const JsonPlace& place) {
               if (auto one = sorter.add(item, place); !one) {
@@ -219,7 +218,7 @@ Result<ReportBatch> read_reports(std::string& body) {
             }));
   });
   if (!read) return std::unexpected(std::move(read).error());
-  if (runner_id.empty()) return missing_member(top, "runner_id", "the worker's own name");
+  if (batch.runner_id.empty()) return missing_member(top, "runner_id", "the worker's own name");
   if (!has_reports) return missing_member(top, "reports", "an array of reports");
   return batch;
 }

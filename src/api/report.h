@@ -44,6 +44,7 @@ struct ReportPart {
 };
 
 struct ReportBatch {
+  std::string runner_id;
   std::size_t count = 0;
   std::vector<ReportPart> parts;
   std::vector<std::pair<std::size_t, Error>> refused;
@@ -51,5 +52,8 @@ struct ReportBatch {
 
 // kInvalidArgument when the body as a whole cannot be read; what is wrong with one report is in `refused`.
 Result<ReportBatch> read_reports(std::string& body);
+
+// An error as its sender has it; what is too long is cut.
+Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, runs::RunError& out);
 
 }  // namespace fettle::api

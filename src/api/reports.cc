@@ -12,6 +12,7 @@
 #include "runs/inspect.h"
 #include "runs/queue.h"
 #include "runs/steps.h"
+#include "runs/workers.h"
 
 namespace fettle::api {
 namespace {
@@ -231,6 +232,8 @@ Result<std::string> tell(runs::Unit& unit, const Report& report) {
 
 Answer tell_all(runs::Unit& unit, const ReportBatch& batch) {
   Answers answers(batch.count);
+  // Whoever reports is alive. One that is not registered may report all the same.
+  static_cast<void>(runs::beat_worker(unit, runs::WorkerId{batch.runner_id}, true));
   for (const auto& [place, error] : batch.refused) answers.refuse(place, error);
   for (const ReportPart& part : batch.parts) {
     tell_beats(unit, part, answers);

@@ -24,7 +24,7 @@ struct Batch {
   std::size_t count = 0;
   std::vector<runs::EnqueueRequest> plain;
   std::vector<std::size_t> plain_places;
-  std::vector<std::pair<std::size_t, RunRequest>> keyed;
+  std::vector<std::pair<std::size_t, RunRequest>> single;  // with a key of their own, or executed elsewhere
   std::vector<std::pair<std::size_t, Error>> refused;
 };
 
@@ -65,13 +65,33 @@ std::string_view state_of(const runs::Unit& unit, const runs::EnqueueRequest& re
   return request.start_at && *request.start_at > unit.now() ? "waiting" : "ready";
 }
 
+Result<Made> make_one(runs::Unit& unit, const RunRequest& run) {
+  if (run.observed) {
+    auto id = runs::start_observed(unit, observed_of(run));
+    if (!id) return std::unexpected(std::move(id).error());
+    return Made{std::move(id->value), "running", true};
+  }
+  auto made = runs::enqueue(unit, std::span(&run.request, 1));
+  if (!made) return std::unexpected(std::move(made).error());
+  return Made{std::move(made->front().id.value), state_of(unit, run.request), true};
+}
+
 // A run with a key of its own, by itself.
-Result<Outcome> make_keyed(runs::Unit& unit, const Batch& batch, const RunRequest& run) {
+Result<Outcome> make_single(runs::Unit& unit, const Batch& batch, const RunRequest& run) {
+  Outcome out;
+  if (run.idempotency_key.empty()) {
+    auto made = make_one(unit, run);
+    if (made) {
+      out.made = std::move(*made);
+    } else {
+      out.refused = std::move(made).error();
+    }
+    return out;
+  }
   const std::string hash = payload_hash_of(run);
   const ledger::IdempotencyKey key = key_of(batch, run);
   auto begun = ledger::begin(unit.tx(), unit.scope(), key, hash, unit.now());
   if (!begun) return std::unexpected(std::move(begun).error());
-  Outcome out;
   switch (begun->state) {
     case ledger::IdempotencyState::kReplay:
       out.made = Made{begun->answer.body, "unknown", false};
@@ -86,13 +106,13 @@ Result<Outcome> make_keyed(runs::Unit& unit, const Batch& batch, const RunReques
       return out;
     case ledger::IdempotencyState::kFirst: break;
   }
-  auto made = runs::enqueue(unit, std::span(&run.request, 1));
+  auto made = make_one(unit, run);
   if (!made) {
     out.refused = std::move(made).error();
     if (auto gone = ledger::forget(unit.tx(), unit.scope(), key, hash); !gone) return std::unexpected(gone.error());
     return out;
   }
-  out.made = Made{made->front().id.value, state_of(unit, run.request), true};
+  out.made = std::move(*made);
   auto kept =
       ledger::finish(unit.tx(), unit.scope(), key, hash, {.status = 201, .headers = {}, .body = out.made->run_id});
   if (!kept) return std::unexpected(std::move(kept).error());
@@ -102,8 +122,8 @@ Result<Outcome> make_keyed(runs::Unit& unit, const Batch& batch, const RunReques
 Result<std::vector<Outcome>> make_all(runs::Unit& unit, const Batch& batch) {
   std::vector<Outcome> out(batch.count);
   for (const auto& [place, error] : batch.refused) out[place].refused = error;
-  for (const auto& [place, run] : batch.keyed) {
-    auto made = make_keyed(unit, batch, run);
+  for (const auto& [place, run] : batch.single) {
+    auto made = make_single(unit, batch, run);
     if (!made) return std::unexpected(std::move(made).error());
     out[place] = std::move(*made);
   }
@@ -158,13 +178,15 @@ Result<Answer> answer_one(runs::Unit& unit, const Batch& batch) {
 Result<void> read_into(Batch& batch, simdjson::dom::element element, const JsonPlace& place) {
   RunRequest run;
   if (auto read = read_run(element, place, run); !read) return read;
-  if (run.observed) return fail(ErrorCode::kUnsupported, "observed runs are not taken here");
+  if (run.observed && !run.status.empty() && run.status != "running") {
+    return fail(ErrorCode::kInvalidArgument, place.text_of("status") + ": an observed run begins as 'running'");
+  }
   const std::size_t at = batch.count++;
-  if (run.idempotency_key.empty()) {
+  if (run.idempotency_key.empty() && !run.observed) {
     batch.plain.push_back(std::move(run.request));
     batch.plain_places.push_back(at);
   } else {
-    batch.keyed.emplace_back(at, std::move(run));
+    batch.single.emplace_back(at, std::move(run));
   }
   return {};
 }

@@ -18,6 +18,7 @@
 
 #include "access/tokens.h"
 #include "api/exchange.h"
+#include "api/polls.h"
 #include "api/router.h"
 #include "api/work_rooms.h"
 #include "core/clock.h"
@@ -41,6 +42,7 @@ struct Work {
   Clock& clock;
   metrics::Registry& metrics;
   ledger::IdempotencyCounters replays{metrics};
+  Polls polls{};
 };
 
 // From status 400 on, `body` is a problem document to which the request's id is added.
@@ -81,7 +83,10 @@ void add_run_view_routes(Router& router, Work& work);    // run_views.cc: what b
 void add_run_action_routes(Router& router, Work& work);  // run_actions.cc: retry, discard, cancel, …
 void add_lease_routes(Router& router, Work& work);       // leases.cc
 void add_report_routes(Router& router, Work& work);      // reports.cc
-void add_switch_routes(Router& router, Work& work);      // switches.cc: switches, may-I
+void add_worker_routes(Router& router, Work& work);
+void add_observed_routes(Router& router, Work& work);  // observed_runs.cc: start, steps, end
+void add_record_routes(Router& router, Work& work);    // records.cc: agent_runs and its kin, audits
+void add_switch_routes(Router& router, Work& work);    // switches.cc: switches, may-I
 void add_side_effect_routes(Router& router, Work& work);
 void add_policy_routes(Router& router, Work& work);
 void add_approval_routes(Router& router, Work& work);  // approvals.cc: approvals, escalations

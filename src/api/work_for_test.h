@@ -14,6 +14,7 @@
 #include "api/fake_reader_for_test.h"
 #include "db/testing.h"
 #include "http/client.h"
+#include "ledger/audit.h"
 #include "ledger/schema.h"
 #include "redact/redactor.h"
 #include "runs/schema.h"
@@ -43,7 +44,7 @@ class WorkTest : public testing::Test {
                           .redactor = *redactor_,
                           .metrics = metrics_,
                           .clock = clock_,
-                          .work = {.runs = runs_.get(), .ledger = database_.get(), .auditor = nullptr}},
+                          .work = {.runs = runs_.get(), .ledger = database_.get(), .auditor = &auditor_}},
                  Limits{});
     server_.emplace(http::ServerOptions{.threads = 2}, metrics_);
     auto address = server_->listen("127.0.0.1:0", api_->gate(), api_->handler());
@@ -130,6 +131,7 @@ class WorkTest : public testing::Test {
           .value();
   access::Authenticator authenticator_{&tokens_, access::Mode::kTokens};
   static inline const std::shared_ptr<const redact::Redactor> redactor_ = redact::Redactor::compile().value();
+  ledger::Auditor auditor_{redactor_, clock_, metrics_};
   FakeReader reader_;
   NoIngest ingest_;
   health::Health health_{clock_, "9.9.9"};

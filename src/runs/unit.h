@@ -60,6 +60,8 @@ class View {
     if (auto done = row.into(out...); !done) return note(done.error());
     return true;
   }
+  // For the questions of other rooms in the same snapshot.
+  db::Reader& reader() { return reader_; }
   // What went wrong below, if anything did.
   const std::optional<Error>& failure() const { return failure_; }
 

@@ -1,0 +1,302 @@
+// The records that agents and workflow runners write under their own names: agent_runs, agent_logs, workflow_triggers,
+// workflow_failures, webhook_events and audit_logs. POST one, or {"records":[…]}; GET lists them.
+#include <fmt/format.h>
+
+#include <memory>
+#include <vector>
+
+#include "api/filters.h"
+#include "api/json_object.h"
+#include "api/json_reader.h"
+#include "api/times.h"
+#include "api/work.h"
+#include "ledger/audit.h"
+#include "ledger/audit_log.h"
+#include "ledger/webhook_events.h"
+#include "runs/records.h"
+
+namespace fettle::api {
+namespace {
+
+constexpr std::size_t kRecordBytesMax = 64 * 1024;
+
+// Writes one record and says its id.
+using Writer = std::move_only_function<Result<std::string>(runs::Unit&)>;
+using Reader = Result<Writer> (*)(Work& work, const Exchange& exchange, simdjson::dom::element, const JsonPlace&);
+
+struct Batch {
+  std::size_t count = 0;
+  std::vector<std::pair<std::size_t, Writer>> writers;
+  std::vector<std::pair<std::size_t, Error>> refused;
+};
+
+void write(Work& work, Exchange exchange, Reader reader) {
+  auto document = JsonDocument::parse(exchange.body());
+  if (!document) return exchange.problem(document.error());
+  auto batch = std::make_unique<Batch>();
+  const JsonPlace top;
+  simdjson::dom::element list;
+  if (document->root()["records"].get(list) != simdjson::SUCCESS) {
+    auto one = reader(work, exchange, document->root(), top);
+    if (!one) return exchange.problem(one.error());
+    change(work, std::move(exchange), [one = std::move(*one)](runs::Unit& unit) mutable -> Result<Answer> {
+      auto id = one(unit);
+      if (!id) return std::unexpected(std::move(id).error());
+      Answer answer{.status = 201, .body = {}};
+      ObjectText(answer.body).text("id", *id).end();
+      return answer;
+    });
+    return;
+  }
+  auto read = read_members(document->root(), top, [&](Member& member) {
+    return member.array("records", kBatchItemsMax, [&](simdjson::dom::element item, const JsonPlace& place) {
+      auto one = reader(work, exchange, item, place);
+      if (one) {
+        batch->writers.emplace_back(batch->count++, std::move(*one));
+      } else {
+        batch->refused.emplace_back(batch->count++, std::move(one).error());
+      }
+      return Result<void>();
+    });
+  });
+  if (!read) return exchange.problem(read.error());
+  change(work, std::move(exchange), [batch = std::move(batch)](runs::Unit& unit) -> Result<Answer> {
+    std::vector<std::string> answers(batch->count);
+    for (const auto& [place, error] : batch->refused) append_refusal(answers[place], error);
+    for (auto& [place, writer] : batch->writers) {
+      if (auto id = writer(unit)) {
+        ObjectText(answers[place]).boolean("ok", true).text("id", *id).end();
+      } else {
+        append_refusal(answers[place], id.error());
+      }
+    }
+    Answer answer;
+    answer.body = R"({"results":)";
+    append_array(answer.body, answers, [](std::string& out, const std::string& one) { out += one; });
+    answer.body += '}';
+    return answer;
+  });
+}
+
+// ---- those with fields of their own
+
+template <runs::Collection kCollection>
+Result<Writer> read_record(Work&, const Exchange&, simdjson::dom::element element, const JsonPlace& place) {
+  if (!element.is_object()) return not_an_object(place);
+  std::string fields = simdjson::minify(element);
+  if (fields.size() > kRecordBytesMax) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("{} has {} bytes, at most {} fit", place.text(), fields.size(), kRecordBytesMax));
+  }
+  std::string_view id;
+  if (element["id"].get(id) != simdjson::SUCCESS) id = {};
+  return Writer([fields = std::move(fields), id = std::string(id)](runs::Unit& unit) -> Result<std::string> {
+    auto record = runs::write_record(unit, kCollection, id, fields);
+    if (!record) return std::unexpected(std::move(record).error());
+    return std::move(record->id);
+  });
+}
+
+template <runs::Collection kCollection>
+void list_records(Work& work, Exchange exchange) {
+  static constexpr std::string_view kOwn[] = {"client_id", "ref", "status", "limit", "cursor"};
+  const http::Query& query = exchange.request().query;
+  if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
+  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 100);
+  if (!limit) return exchange.problem(limit.error());
+  runs::RecordFilter filter{.client = std::string(query.get("client_id")),
+                            .ref = std::string(query.get("ref")),
+                            .status = std::string(query.get("status")),
+                            .before = std::string(query.get("cursor")),
+                            .limit = static_cast<std::int32_t>(*limit)};
+  look(work, std::move(exchange), [filter = std::move(filter)](runs::View& view) -> Result<std::string> {
+    const auto found = runs::list_records(view, kCollection, filter);
+    std::string out;
+    ObjectText object(out);
+    append_array(object.key("items"), found,
+                 [](std::string& text, const runs::Record& record) { text += record.fields; });
+    const bool full = found.size() == static_cast<std::size_t>(filter.limit);
+    object.text_or_null("next_cursor", full ? found.back().id : std::string()).end();
+    return out;
+  });
+}
+
+// ---- webhook_events
+
+Result<Writer> read_webhook_event(Work& work, const Exchange&, simdjson::dom::element element, const JsonPlace& place) {
+  ledger::WebhookEvent event;
+  event.received_at = work.clock.now();
+  auto read = read_members(element, place, [&](Member& member) {
+    return member.text("id", event.id) || member.text("client_id", event.client_id) ||
+           member.text("trace_id", event.trace_id) || member.text("model", event.model) ||
+           member.text("event_type", event.event_type) || member.time("received_at", event.received_at) ||
+           member.time("processed_at", event.processed_at) || member.text("status", event.status);
+  });
+  if (!read) return std::unexpected(std::move(read).error());
+  return Writer([event = std::move(event)](runs::Unit& unit) mutable -> Result<std::string> {
+    ledger::WebhookEvent one = event;
+    if (one.id.empty()) one.id = runs::format_number("whe_", unit.next_number());
+    if (auto done = ledger::save_webhook_event(unit.tx(), unit.scope(), one); !done) {
+      return std::unexpected(std::move(done).error());
+    }
+    return one.id;
+  });
+}
+
+void list_webhook_events(Work& work, Exchange exchange) {
+  static constexpr std::string_view kOwn[] = {"trace_id", "model", "event_type", "status",
+                                              "from",     "to",    "limit",      "cursor"};
+  const http::Query& query = exchange.request().query;
+  if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
+  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 100);
+  if (!limit) return exchange.problem(limit.error());
+  ledger::WebhookEventFilter filter;
+  filter.trace_id = query.get("trace_id");
+  filter.model = query.get("model");
+  filter.event_type = query.get("event_type");
+  filter.status = query.get("status");
+  filter.cursor = query.get("cursor");
+  filter.rows_max = static_cast<std::int32_t>(*limit);
+  for (const auto& [name, target] : {std::pair{"from", &filter.from}, {"to", &filter.to}}) {
+    if (const std::string* text = query.find(name)) {
+      auto time = parse_time(*text, work.clock.now());
+      if (!time) return exchange.problem(time.error());
+      *target = *time;
+    }
+  }
+  look(work, std::move(exchange), [filter](runs::View& view) -> Result<std::string> {
+    auto page = ledger::find_webhook_events(view.reader(), view.scope(), filter);
+    if (!page) return std::unexpected(std::move(page).error());
+    std::string out;
+    ObjectText object(out);
+    append_array(object.key("items"), page->events, [](std::string& text, const ledger::WebhookEvent& event) {
+      ObjectText one(text);
+      one.text("id", event.id).text_or_null("client_id", event.client_id).text_or_null("trace_id", event.trace_id);
+      one.text_or_null("model", event.model).text("event_type", event.event_type);
+      one.time("received_at", event.received_at).time("processed_at", event.processed_at);
+      one.text_or_null("status", event.status).end();
+    });
+    object.text_or_null("next_cursor", page->next).end();
+    return out;
+  });
+}
+
+// ---- audit_logs
+
+Result<Writer> read_audit(Work& work, const Exchange& exchange, simdjson::dom::element element,
+                          const JsonPlace& place) {
+  if (work.rooms.auditor == nullptr) return fail(ErrorCode::kUnavailable, "the audit trail is not open");
+  ledger::AuditRecord record;
+  record.at = work.clock.now();
+  std::string result = "success", run_id, step_id;
+  auto read = read_members(element, place, [&](Member& member) {
+    return member.text("id", record.audit_id) || member.text("action", record.action) ||
+           member.text("actor_type", record.actor_type) || member.text("actor_id", record.actor_id) ||
+           member.text("role", record.role) || member.text("target_type", record.target_type) ||
+           member.text("target_id", record.target_id) || member.text("platform", record.platform) ||
+           member.text("surface", record.surface) || member.text("lane", record.lane) ||
+           member.text("client_id", record.client_id) || member.text("request_id", record.request_id) ||
+           member.text("correlation_id", record.correlation_id) || member.text("trace_id", record.trace_id) ||
+           member.text("span_id", record.span_id) || member.text("run_id", run_id) || member.text("step_id", step_id) ||
+           member.text("policy_snapshot_id", record.policy_snapshot_id) ||
+           member.text("payload_hash", record.payload_hash) || member.text("payload_summary", record.payload_summary) ||
+           member.text("result", result, 16) || member.text("reason", record.reason) ||
+           member.json("before", record.before, ledger::kAuditDetailsBytesMax) ||
+           member.json("after", record.after, ledger::kAuditDetailsBytesMax) ||
+           member.json("payload", record.payload, ledger::kAuditDetailsBytesMax) ||
+           member.texts("proof", record.proof, ledger::kAuditReferencesMax) ||
+           member.texts("evidence", record.evidence, ledger::kAuditReferencesMax) || member.time("at", record.at);
+  });
+  if (!read) return std::unexpected(std::move(read).error());
+  const auto named = ledger::audit_result_named(result);
+  if (!named) {
+    return fail(ErrorCode::kInvalidArgument, place.text_of("result") + ": expected success, fail or blocked");
+  }
+  record.result = *named;
+  record.identifiers = {{"run_id", run_id}, {"step_id", step_id}};
+  if (record.actor_id.empty()) {
+    record.actor_type = "token";
+    record.actor_id = exchange.caller().grant.sender;
+  }
+  return Writer([&auditor = *work.rooms.auditor, record](runs::Unit& unit) mutable -> Result<std::string> {
+    ledger::AuditRecord one = record;
+    if (one.audit_id.empty()) one.audit_id = runs::format_number("aud_", unit.next_number());
+    if (auto done = auditor.record(unit.tx(), unit.scope(), one); !done)
+      return std::unexpected(std::move(done).error());
+    return one.audit_id;
+  });
+}
+
+void list_audits(Work& work, Exchange exchange) {
+  static constexpr std::string_view kOwn[] = {"from",
+                                              "to",
+                                              "limit",
+                                              "cursor",
+                                              "action",
+                                              "actor_id",
+                                              "target_id",
+                                              "client_id",
+                                              "audit_id",
+                                              "request_id",
+                                              "trace_id",
+                                              "span_id",
+                                              "correlation_id",
+                                              "run_id",
+                                              "step_id",
+                                              "job_id",
+                                              "policy_snapshot_id"};
+  const http::Query& query = exchange.request().query;
+  if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
+  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 100);
+  if (!limit) return exchange.problem(limit.error());
+  ledger::AuditQuery asked;
+  asked.rows_max = static_cast<std::int32_t>(*limit);
+  asked.with_details = reveals_payloads(exchange);
+  asked.cursor = query.get("cursor");
+  for (const auto& [name, value] : query) {
+    if (name == "limit" || name == "cursor") continue;
+    if (name == "from" || name == "to") {
+      auto time = parse_time(value, work.clock.now());
+      if (!time) return exchange.problem(time.error());
+      (name == "from" ? asked.from : asked.to) = *time;
+    } else {
+      asked.match.push_back({name, value});
+    }
+  }
+  look(work, std::move(exchange), [asked](runs::View& view) -> Result<std::string> {
+    auto page = ledger::find_audits(view.reader(), view.scope(), asked);
+    if (!page) return std::unexpected(std::move(page).error());
+    std::string out;
+    ObjectText object(out);
+    append_array(object.key("items"), page->audits, [](std::string& text, const ledger::FoundAudit& audit) {
+      ObjectText one(text);
+      one.number("position", audit.position).time("at", audit.at).json("entry", audit.entry);
+      one.text("hash", ledger::to_hex(audit.hash));
+      one.json("details", audit.details.empty() ? std::string_view("null") : audit.details).end();
+    });
+    object.text_or_null("next_cursor", page->next).end();
+    return out;
+  });
+}
+
+}  // namespace
+
+void add_record_routes(Router& router, Work& work) {
+  const auto add = [&](std::string_view path, Reader reader, void (*list)(Work&, Exchange)) {
+    add_post(router, path, kWorkRight, kBatchBytesMax,
+             [&work, reader](Exchange exchange) { write(work, std::move(exchange), reader); });
+    add_get(router, path, kReadRight, [&work, list](Exchange exchange) { list(work, std::move(exchange)); });
+  };
+  using runs::Collection;
+  add("/api/v1/agent_runs", read_record<Collection::kAgentRuns>, list_records<Collection::kAgentRuns>);
+  add("/api/v1/agent_logs", read_record<Collection::kAgentLogs>, list_records<Collection::kAgentLogs>);
+  add("/api/v1/workflow_triggers", read_record<Collection::kWorkflowTriggers>,
+      list_records<Collection::kWorkflowTriggers>);
+  add("/api/v1/workflow_failures", read_record<Collection::kWorkflowFailures>,
+      list_records<Collection::kWorkflowFailures>);
+  add("/api/v1/webhook_events", read_webhook_event, list_webhook_events);
+  add("/api/v1/audit_logs", read_audit, list_audits);
+  add_get(router, "/api/v1/audit", kReadRight, [&work](Exchange exchange) { list_audits(work, std::move(exchange)); });
+}
+
+}  // namespace fettle::api
