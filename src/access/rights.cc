@@ -113,6 +113,18 @@ Decision deny(Decision::Denial denial, std::string reason, std::optional<Role> n
   return {.allowed = false, .denial = denial, .needs = needs, .reason = std::move(reason)};
 }
 
+// What a token would need, for its refusal.
+std::string lacking(const Right& right, std::optional<Role> least) {
+  if (right.scopes & bit(TokenScope::kIngest)) return "this token lacks the scope 'ingest'";
+  if (right.scopes & bit(TokenScope::kWork)) return "this token lacks the scope 'work'";
+  if (!least || *least == kOwner) return fmt::format("no token can {}", act(right, false));
+  for (const TokenScope scope : {TokenScope::kRead, TokenScope::kOperate, TokenScope::kAdmin}) {
+    if (*role_of({.scopes = bit(scope)}) < *least) continue;
+    return fmt::format("this token lacks the scope '{}'", to_string(scope));
+  }
+  return "this token lacks a scope";
+}
+
 bool is_within(const std::vector<ClientId>& own, std::span<const ClientId> asked) {
   return std::ranges::all_of(asked,
                              [&](const ClientId& client) { return std::ranges::find(own, client) != own.end(); });
@@ -155,11 +167,17 @@ Decision can(const Grant& actor, Action action, const Object& object) {
     const std::optional<Role> least = larger ? right.beyond : right.least;
     // A development server takes telemetry and work from whoever reaches it.
     const bool by_mode = actor.kind == ActorKind::kDevelopment || actor.kind == ActorKind::kSystem;
-    if (!least && !by_mode) return deny(Denial::kScope, fmt::format("only a token made for it can {}", right.name));
+    if (!least && !by_mode) {
+      return deny(Denial::kScope, actor.kind == ActorKind::kToken
+                                      ? lacking(right, least)
+                                      : fmt::format("only a token made for it can {}", act(right, false)));
+    }
     const bool was_given = action == kReveal && actor.payloads == true && role;
     if (least && !was_given && (!role || *role < *least)) {
       return deny(role || actor.kind == ActorKind::kUser ? Denial::kRole : Denial::kScope,
-                  fmt::format("{} can {}", plural(*least), act(right, larger)), least);
+                  actor.kind == ActorKind::kToken ? lacking(right, least)
+                                                  : fmt::format("{} can {}", plural(*least), act(right, larger)),
+                  least);
     }
   }
   if (is_limited && object.clients.empty() && !right.narrows) {

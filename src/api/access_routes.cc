@@ -109,7 +109,6 @@ void add_route(Router& router, std::string_view method, std::string_view path, a
                std::function<void(Exchange)> handle) {
   router.add({.method = method,
               .path = path,
-              .scope = access::TokenScope::kRead,
               .right = right,
               .body_bytes_max = has_body(method) ? kBodyBytesMax : 0,
               .content_types = has_body(method) ? std::vector<std::string_view>{"application/json"}

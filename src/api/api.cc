@@ -65,7 +65,7 @@ void Api::stop() {
 }
 
 void Api::add_routes() {
-  using access::TokenScope;
+  using access::Action;
   // The busiest first: a request is matched against them in this order.
   add_report_routes(router_, *work_);
   add_lease_routes(router_, *work_);
@@ -80,41 +80,39 @@ void Api::add_routes() {
   add_policy_routes(router_, *work_);
   add_approval_routes(router_, *work_);
   add_bulk_routes(router_, *work_);
-  const auto get = [this](std::string_view path, std::optional<TokenScope> scope, void (Api::*answer)(Exchange)) {
+  const auto get = [this](std::string_view path, std::optional<Action> right, void (Api::*answer)(Exchange)) {
     router_.add({.method = "GET",
                  .path = path,
-                 .scope = scope,
-                 .right = scope ? std::optional(access::Action::kSee) : std::nullopt,
+                 .right = right,
                  .body_bytes_max = 0,
                  .content_types = {},
                  .handle = [this, answer](Exchange exchange) { (this->*answer)(std::move(exchange)); }});
   };
-  const auto post = [this](std::string_view path, std::optional<TokenScope> scope, void (Api::*answer)(Exchange)) {
+  const auto post = [this](std::string_view path, std::optional<Action> right, void (Api::*answer)(Exchange)) {
     router_.add({.method = "POST",
                  .path = path,
-                 .scope = scope,
-                 .right = scope ? std::optional(access::Action::kSee) : std::nullopt,
+                 .right = right,
                  .body_bytes_max = kQueryBodyBytesMax,
                  .content_types = {"application/json"},
                  .handle = [this, answer](Exchange exchange) { (this->*answer)(std::move(exchange)); }});
   };
-  get("/api/v1/traces/{trace_id}", TokenScope::kRead, &Api::get_trace);
-  get("/api/v1/traces/{trace_id}/outline", TokenScope::kRead, &Api::get_outline);
-  get("/api/v1/spans", TokenScope::kRead, &Api::get_spans);
-  get("/api/v1/logs", TokenScope::kRead, &Api::get_logs);
-  get("/api/v1/logs/histogram", TokenScope::kRead, &Api::get_logs_histogram);
-  get("/api/v1/logs/tail", TokenScope::kRead, &Api::tail_logs);
-  get("/api/v1/journeys/{value}", TokenScope::kRead, &Api::get_journey);
-  get("/api/v1/resolve", TokenScope::kRead, &Api::resolve);
-  post("/api/v1/sql", TokenScope::kRead, &Api::run_sql);
-  get("/api/v1/ingest/balance", TokenScope::kRead, &Api::get_balance);
-  get("/api/v1/ingest/status", TokenScope::kRead, &Api::get_ingest_status);
-  post("/api/v1/redaction/preview", TokenScope::kRead, &Api::preview_redaction);
+  get("/api/v1/traces/{trace_id}", Action::kSee, &Api::get_trace);
+  get("/api/v1/traces/{trace_id}/outline", Action::kSee, &Api::get_outline);
+  get("/api/v1/spans", Action::kSee, &Api::get_spans);
+  get("/api/v1/logs", Action::kSee, &Api::get_logs);
+  get("/api/v1/logs/histogram", Action::kSee, &Api::get_logs_histogram);
+  get("/api/v1/logs/tail", Action::kSee, &Api::tail_logs);
+  get("/api/v1/journeys/{value}", Action::kSee, &Api::get_journey);
+  get("/api/v1/resolve", Action::kSee, &Api::resolve);
+  post("/api/v1/sql", Action::kSee, &Api::run_sql);
+  get("/api/v1/ingest/balance", Action::kSee, &Api::get_balance);
+  get("/api/v1/ingest/status", Action::kSee, &Api::get_ingest_status);
+  post("/api/v1/redaction/preview", Action::kSee, &Api::preview_redaction);
   get("/api/v1/me", std::nullopt, &Api::get_me);
   get("/health", std::nullopt, &Api::get_health);
   get("/health/live", std::nullopt, &Api::get_live);
   get("/health/ready", std::nullopt, &Api::get_ready);
-  get("/metrics", TokenScope::kRead, &Api::get_metrics);
+  get("/metrics", Action::kSee, &Api::get_metrics);
   get("/api/v1/openapi.json", std::nullopt, &Api::get_openapi);
   add_session_routes(router_, access_);
   add_member_routes(router_, access_);
@@ -161,14 +159,10 @@ Result<Api::Admission> Api::admit(const http::Request& request) const {
   auto grant = services_.authenticator.authenticate(request);
   if (grant) {
     admission.caller = {.grant = std::move(*grant), .is_known = true};
-  } else if (route.scope || request.headers.has("Authorization")) {
+  } else if (route.right || request.headers.has("Authorization")) {
     return std::unexpected(std::move(grant).error());
   } else {
     admission.caller.is_known = false;
-  }
-  if (route.scope && !admission.caller.grant.may(*route.scope)) {
-    return fail(ErrorCode::kPermissionDenied,
-                fmt::format("this token lacks the scope '{}'", access::to_string(*route.scope)));
   }
   if (route.right && !access::could(admission.caller.grant, *route.right)) {
     return fail(ErrorCode::kPermissionDenied, access::can(admission.caller.grant, *route.right).reason);

@@ -49,7 +49,7 @@ struct Services {
   metrics::Registry& metrics;
   Clock& clock;
   AccessRooms access = {};
-  WorkRooms work;
+  WorkRooms work = {};
 };
 
 struct Limits {

@@ -9,6 +9,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::size_t kDetailsBytesMax = 64 * 1024;
 
 std::string run_of(const std::optional<std::int64_t>& number) {
@@ -187,21 +189,21 @@ void show(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_approval_routes(Router& router, Work& work) {
-  const auto post = [&](std::string_view path, access::Role right, void (*handle)(Work&, Exchange)) {
+  const auto post = [&](std::string_view path, Action right, void (*handle)(Work&, Exchange)) {
     add_post(router, path, right, kOneBytesMax,
              [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
   const auto get = [&](std::string_view path, void (*handle)(Work&, Exchange)) {
-    add_get(router, path, kReadRight, [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
+    add_get(router, path, Action::kSee, [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
-  post("/api/v1/approvals", kWorkRight, ask);
+  post("/api/v1/approvals", Action::kWork, ask);
   get("/api/v1/approvals", list<runs::list_approvals, append_approval>);
   get("/api/v1/approvals/{approval_id}", show);
-  post("/api/v1/approvals/{approval_id}/decide", kOperateRight, decide);
-  post("/api/v1/escalations", kWorkRight, escalate);
+  post("/api/v1/approvals/{approval_id}/decide", Action::kApprove, decide);
+  post("/api/v1/escalations", Action::kWork, escalate);
   get("/api/v1/escalations", list<runs::list_escalations, append_escalation>);
-  post("/api/v1/escalations/{escalation_id}/assign", kOperateRight, assign);
-  post("/api/v1/escalations/{escalation_id}/resolve", kOperateRight, resolve);
+  post("/api/v1/escalations/{escalation_id}/assign", Action::kAssign, assign);
+  post("/api/v1/escalations/{escalation_id}/resolve", Action::kAcknowledge, resolve);
 }
 
 }  // namespace fettle::api

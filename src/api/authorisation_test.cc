@@ -15,6 +15,8 @@
 #include "http/client.h"
 #include "ledger/schema.h"
 #include "redact/redactor.h"
+#include "runs/schema.h"
+#include "runs/testing.h"
 
 namespace fettle::api {
 namespace {
@@ -56,12 +58,13 @@ class AuthorisationTest : public testing::Test {
   static constexpr const char* kPassword = "correct horse battery";
 
   void SetUp() override {
-    ASSERT_TRUE(db::migrate(*ledger_, {&ledger::migrations(), &access::migrations()}));
+    ASSERT_TRUE(db::migrate(*ledger_, {&ledger::migrations(), &access::migrations(), &runs::migrations()}));
     for (const char* workspace : {"acme", "globex"}) {
       ASSERT_TRUE(ledger_->write_and_wait([&](db::Transaction& tx) {
         return access::create_workspace(tx, by_system(workspace), {workspace}, workspace);
       }));
     }
+    runs_.emplace(*ledger_, clock_, rng_, journal_, runs::Runs::Options{});
     api_.emplace(Services{.authenticator = authenticator_,
                           .reader = reader_,
                           .ingest = ingest_,
@@ -73,7 +76,8 @@ class AuthorisationTest : public testing::Test {
                                      .accounts = &accounts_,
                                      .ledger = ledger_.get(),
                                      .auditor = &auditor_,
-                                     .rng = &rng_}},
+                                     .rng = &rng_},
+                          .work = {.runs = &*runs_, .ledger = ledger_.get(), .auditor = &auditor_}},
                  Limits{.query_threads = 1});
     server_.emplace(http::ServerOptions{.threads = 1}, store_.registry);
     const auto address = server_->listen("127.0.0.1:0", api_->gate(), api_->handler());
@@ -83,6 +87,7 @@ class AuthorisationTest : public testing::Test {
   }
 
   void TearDown() override {
+    if (runs_) runs_->close();
     if (api_) api_->stop();
     if (server_) server_->stop(std::chrono::seconds(5));
     hasher_.stop();
@@ -162,6 +167,8 @@ class AuthorisationTest : public testing::Test {
   FakeReader reader_;
   QuietIngest ingest_;
   health::Health health_{clock_, "9.9.9"};
+  runs::FakeJournal journal_;
+  std::optional<runs::Runs> runs_;
   std::optional<Api> api_;
   std::optional<http::Server> server_;
   std::optional<http::Client> client_;

@@ -8,6 +8,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::size_t kReasonBytesMax = runs::SizeLimits{}.message_bytes_max;
 
 Result<void> read_filter(simdjson::dom::element element, const JsonPlace& place, runs::BulkFilter& filter) {
@@ -49,9 +51,16 @@ void begin(Work& work, Exchange exchange, runs::BulkAction action) {
     return exchange.problem(Error(ErrorCode::kInvalidArgument, "from: expected 'failed_step' or 'start'"));
   }
   request.from = from == "start" ? runs::RetryFrom::kScratch : runs::RetryFrom::kFailedStep;
-  change(work, std::move(exchange), [request](runs::Unit& unit) -> Result<Answer> {
+  const access::Grant caller = exchange.caller().grant;
+  change(work, std::move(exchange), [request, caller](runs::Unit& unit) -> Result<Answer> {
     auto job = runs::start_bulk(unit, request);
     if (!job) return std::unexpected(std::move(job).error());
+    // How many they are is known only now; refused, the job is undone with the transaction.
+    const Action right = request.action == runs::BulkAction::kRetry ? Action::kRetry : Action::kDiscard;
+    const auto count = static_cast<std::size_t>(job->total);
+    if (auto allowed = check_reach(caller, right, request.filter.client, count); !allowed) {
+      return std::unexpected(std::move(allowed).error());
+    }
     Answer answer{.status = 202, .body = {}};
     append_job(answer.body, *job);
     return answer;
@@ -116,14 +125,14 @@ void list(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_bulk_routes(Router& router, Work& work) {
-  add_post(router, "/api/v1/runs/retry", kOperateRight, kOneBytesMax,
+  add_post(router, "/api/v1/runs/retry", Action::kRetry, kOneBytesMax,
            [&work](Exchange exchange) { begin(work, std::move(exchange), runs::BulkAction::kRetry); });
-  add_post(router, "/api/v1/runs/discard", kOperateRight, kOneBytesMax,
+  add_post(router, "/api/v1/runs/discard", Action::kDiscard, kOneBytesMax,
            [&work](Exchange exchange) { begin(work, std::move(exchange), runs::BulkAction::kDiscard); });
-  add_get(router, "/api/v1/bulk-jobs", kReadRight, [&work](Exchange exchange) { list(work, std::move(exchange)); });
-  add_get(router, "/api/v1/bulk-jobs/{job_id}", kReadRight,
+  add_get(router, "/api/v1/bulk-jobs", Action::kSee, [&work](Exchange exchange) { list(work, std::move(exchange)); });
+  add_get(router, "/api/v1/bulk-jobs/{job_id}", Action::kSee,
           [&work](Exchange exchange) { show(work, std::move(exchange)); });
-  add_post(router, "/api/v1/bulk-jobs/{job_id}/abort", kOperateRight, kOneBytesMax,
+  add_post(router, "/api/v1/bulk-jobs/{job_id}/abort", Action::kRetry, kOneBytesMax,
            [&work](Exchange exchange) { abort(work, std::move(exchange)); });
 }
 

@@ -17,6 +17,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::int32_t kLeasesMax = 500;
 constexpr std::int64_t kWaitMsMax = 30'000;
 constexpr std::size_t kWorkflowsMax = 100;
@@ -161,7 +163,7 @@ void lease(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_lease_routes(Router& router, Work& work) {
-  add_post(router, "/api/v1/work/lease", kWorkRight, kOneBytesMax,
+  add_post(router, "/api/v1/work/lease", Action::kWork, kOneBytesMax,
            [&work](Exchange exchange) { lease(work, std::move(exchange)); });
 }
 

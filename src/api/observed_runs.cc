@@ -14,6 +14,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr runs::SizeLimits kLimits;
 
 Answer state_answer(runs::Unit& unit, const runs::RunId& id, const runs::Reported& reported) {
@@ -179,7 +181,7 @@ runs::ObservedStart observed_of(RunRequest run) {
 
 void add_observed_routes(Router& router, Work& work) {
   const auto post = [&](std::string_view path, std::size_t bytes_max, void (*handle)(Work&, Exchange)) {
-    add_post(router, path, kWorkRight, bytes_max,
+    add_post(router, path, Action::kWork, bytes_max,
              [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
   post("/api/v1/runs/{run_id}/start", kOneBytesMax, start);

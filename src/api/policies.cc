@@ -8,6 +8,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::size_t kContentBytesMax = 256 * 1024;
 
 void store(Work& work, Exchange exchange) {
@@ -118,16 +120,16 @@ void list_blocks(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_policy_routes(Router& router, Work& work) {
-  const auto post = [&](std::string_view path, access::Role right, void (*handle)(Work&, Exchange)) {
+  const auto post = [&](std::string_view path, Action right, void (*handle)(Work&, Exchange)) {
     add_post(router, path, right, kOneBytesMax,
              [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
-  post("/api/v1/policies", kWorkRight, store);
-  post("/api/v1/policies/blocks", kWorkRight, record_block);
-  add_get(router, "/api/v1/policies/blocks", kReadRight,
+  post("/api/v1/policies", Action::kWork, store);
+  post("/api/v1/policies/blocks", Action::kWork, record_block);
+  add_get(router, "/api/v1/policies/blocks", Action::kSee,
           [&work](Exchange exchange) { list_blocks(work, std::move(exchange)); });
-  post("/api/v1/policies/blocks/{block_id}/judge", kOperateRight, judge);
-  add_get(router, "/api/v1/policies/{policy_snapshot_id}", kReadRight,
+  post("/api/v1/policies/blocks/{block_id}/judge", Action::kApprove, judge);
+  add_get(router, "/api/v1/policies/{policy_snapshot_id}", Action::kSee,
           [&work](Exchange exchange) { show(work, std::move(exchange)); });
 }
 

@@ -18,6 +18,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::size_t kRecordBytesMax = 64 * 1024;
 
 // Writes one record and says its id.
@@ -283,9 +285,9 @@ void list_audits(Work& work, Exchange exchange) {
 
 void add_record_routes(Router& router, Work& work) {
   const auto add = [&](std::string_view path, Reader reader, void (*list)(Work&, Exchange)) {
-    add_post(router, path, kWorkRight, kBatchBytesMax,
+    add_post(router, path, Action::kWork, kBatchBytesMax,
              [&work, reader](Exchange exchange) { write(work, std::move(exchange), reader); });
-    add_get(router, path, kReadRight, [&work, list](Exchange exchange) { list(work, std::move(exchange)); });
+    add_get(router, path, Action::kSee, [&work, list](Exchange exchange) { list(work, std::move(exchange)); });
   };
   using runs::Collection;
   add("/api/v1/agent_runs", read_record<Collection::kAgentRuns>, list_records<Collection::kAgentRuns>);
@@ -296,7 +298,8 @@ void add_record_routes(Router& router, Work& work) {
       list_records<Collection::kWorkflowFailures>);
   add("/api/v1/webhook_events", read_webhook_event, list_webhook_events);
   add("/api/v1/audit_logs", read_audit, list_audits);
-  add_get(router, "/api/v1/audit", kReadRight, [&work](Exchange exchange) { list_audits(work, std::move(exchange)); });
+  add_get(router, "/api/v1/audit", Action::kSee,
+          [&work](Exchange exchange) { list_audits(work, std::move(exchange)); });
 }
 
 }  // namespace fettle::api

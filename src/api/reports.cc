@@ -17,6 +17,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::string_view kRunning = R"({"ok":true,"state":"running","cancel":false,"stop":null})";
 constexpr std::string_view kSucceeded = R"({"ok":true,"state":"succeeded","cancel":false,"stop":null})";
 
@@ -264,7 +266,7 @@ void report(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_report_routes(Router& router, Work& work) {
-  add_post(router, "/api/v1/work/report", kWorkRight, kBatchBytesMax,
+  add_post(router, "/api/v1/work/report", Action::kWork, kBatchBytesMax,
            [&work](Exchange exchange) { report(work, std::move(exchange)); });
 }
 

@@ -1,6 +1,6 @@
 // From method and path to the handler, with what each route demands before it is called.
 //
-//   router.add({.method = "GET", .path = "/api/v1/traces/{trace_id}", .scope = TokenScope::kRead, .handle = …});
+//   router.add({.method = "GET", .path = "/api/v1/traces/{trace_id}", .right = Action::kSee, .handle = …});
 //
 // Filled once at start, then constant: any thread may look up.
 #pragma once
@@ -19,9 +19,9 @@ namespace fettle::api {
 
 struct Route {
   std::string_view method;
-  std::string_view path;                    // segments, "{name}" for a segment of any text
-  std::optional<access::TokenScope> scope;  // none: anybody may ask, and a token is looked at if there is one
-  // What the caller must be able to do to something; which object it is about, the handler asks again.
+  std::string_view path;  // segments, "{name}" for a segment of any text
+  // What the caller must be able to do to something; which object it is about, the handler asks again. None: anybody
+  // may ask, and a token is looked at if there is one.
   std::optional<access::Action> right;
   std::size_t body_bytes_max = 0;
   std::vector<std::string_view> content_types;  // of the body, when there may be one

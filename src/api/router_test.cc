@@ -14,7 +14,7 @@ class RouterTest : public testing::Test {
                                        {"GET", "/logs"},
                                        {"GET", "/logs/tail"}}) {
       router_.add(
-          {.method = method, .path = path, .scope = {}, .body_bytes_max = 0, .content_types = {}, .handle = {}});
+          {.method = method, .path = path, .right = {}, .body_bytes_max = 0, .content_types = {}, .handle = {}});
     }
   }
   std::string route_of(std::string_view method, std::string_view path) {

@@ -9,6 +9,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::size_t kReasonBytesMax = runs::SizeLimits{}.message_bytes_max;
 
 struct Asked {
@@ -32,13 +34,13 @@ Result<Asked> read_asked(std::string& body, Takes takes) {
   return asked;
 }
 
-using Action = std::function<Result<void>(runs::Unit&, const runs::RunId&)>;
+using Step = std::function<Result<void>(runs::Unit&, const runs::RunId&)>;
 
 // Does it and answers with the state that the run is in then.
-void act(Work& work, Exchange exchange, Action action) {
+void act(Work& work, Exchange exchange, Step step) {
   const runs::RunId id{exchange.parameter("run_id")};
-  change(work, std::move(exchange), [id, action = std::move(action)](runs::Unit& unit) -> Result<Answer> {
-    if (auto done = action(unit, id); !done) return std::unexpected(std::move(done).error());
+  change(work, std::move(exchange), [id, step = std::move(step)](runs::Unit& unit) -> Result<Answer> {
+    if (auto done = step(unit, id); !done) return std::unexpected(std::move(done).error());
     const auto run = runs::load_run(unit, id);
     if (!run) return runs::no_such_run(id);
     Answer answer;
@@ -105,17 +107,17 @@ void post_event(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_run_action_routes(Router& router, Work& work) {
-  const auto post = [&](std::string_view path, void (*handle)(Work&, Exchange)) {
-    add_post(router, path, kOperateRight, kOneBytesMax,
+  const auto post = [&](std::string_view path, Action right, void (*handle)(Work&, Exchange)) {
+    add_post(router, path, right, kOneBytesMax,
              [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
-  post("/api/v1/runs/{run_id}/retry", retry);
-  post("/api/v1/runs/{run_id}/force", force);
-  post("/api/v1/runs/{run_id}/discard", with_reason<runs::discard_run>);
-  post("/api/v1/runs/{run_id}/cancel", with_reason<runs::cancel_run>);
-  post("/api/v1/runs/{run_id}/pause", with_reason<runs::pause_run>);
-  post("/api/v1/runs/{run_id}/resume", with_reason<runs::resume_run>);
-  add_post(router, "/api/v1/events", kWorkRight, kOneBytesMax,
+  post("/api/v1/runs/{run_id}/retry", Action::kRetry, retry);
+  post("/api/v1/runs/{run_id}/force", Action::kDiscard, force);
+  post("/api/v1/runs/{run_id}/discard", Action::kDiscard, with_reason<runs::discard_run>);
+  post("/api/v1/runs/{run_id}/cancel", Action::kDiscard, with_reason<runs::cancel_run>);
+  post("/api/v1/runs/{run_id}/pause", Action::kStop, with_reason<runs::pause_run>);
+  post("/api/v1/runs/{run_id}/resume", Action::kRetry, with_reason<runs::resume_run>);
+  add_post(router, "/api/v1/events", Action::kWork, kOneBytesMax,
            [&work](Exchange exchange) { post_event(work, std::move(exchange)); });
 }
 

@@ -11,6 +11,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::uint32_t kLimitUsual = 100;
 
 constexpr std::string_view kKnown[] = {"state",          "workflow", "client_id", "platform", "lane",
@@ -102,11 +104,12 @@ void show(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_run_view_routes(Router& router, Work& work) {
-  add_get(router, "/api/v1/runs", kReadRight, [&work](Exchange exchange) { list(work, std::move(exchange), false); });
+  add_get(router, "/api/v1/runs", Action::kSee, [&work](Exchange exchange) { list(work, std::move(exchange), false); });
   // Before {run_id}: the router takes the first that fits.
-  add_get(router, "/api/v1/runs/failed", kReadRight,
+  add_get(router, "/api/v1/runs/failed", Action::kSee,
           [&work](Exchange exchange) { list(work, std::move(exchange), true); });
-  add_get(router, "/api/v1/runs/{run_id}", kReadRight, [&work](Exchange exchange) { show(work, std::move(exchange)); });
+  add_get(router, "/api/v1/runs/{run_id}", Action::kSee,
+          [&work](Exchange exchange) { show(work, std::move(exchange)); });
 }
 
 }  // namespace fettle::api

@@ -16,6 +16,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::string_view kRunsPath = "/api/v1/runs";
 
 // What was asked for, apart: the runs without a key of their own are made in one call.
@@ -221,7 +223,7 @@ void enqueue(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_run_routes(Router& router, Work& work) {
-  add_post(router, kRunsPath, kWorkRight, kBatchBytesMax,
+  add_post(router, kRunsPath, Action::kEnqueue, kBatchBytesMax,
            [&work](Exchange exchange) { enqueue(work, std::move(exchange)); });
 }
 

@@ -15,7 +15,6 @@ constexpr std::size_t kBodyBytesMax = 16 * 1024;
 void add_public_post(Router& router, std::string_view path, std::function<void(Exchange)> handle) {
   router.add({.method = "POST",
               .path = path,
-              .scope = std::nullopt,
               .right = std::nullopt,
               .body_bytes_max = kBodyBytesMax,
               .content_types = {"application/json"},

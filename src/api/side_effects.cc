@@ -12,6 +12,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::size_t kProofBytesMax = 1'024;
 constexpr std::size_t kTokenDigits = 24;
 
@@ -296,20 +298,20 @@ void list_rules(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_side_effect_routes(Router& router, Work& work) {
-  const auto post = [&](std::string_view path, access::Role right, void (*handle)(Work&, Exchange)) {
+  const auto post = [&](std::string_view path, Action right, void (*handle)(Work&, Exchange)) {
     add_post(router, path, right, kOneBytesMax,
              [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
   const auto get = [&](std::string_view path, void (*handle)(Work&, Exchange)) {
-    add_get(router, path, kReadRight, [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
+    add_get(router, path, Action::kSee, [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
-  post("/api/v1/side-effects/reserve", kWorkRight, reserve);
-  post("/api/v1/side-effects/{side_effect_id}/commit", kWorkRight, commit);
-  post("/api/v1/side-effects/{side_effect_id}/verify", kWorkRight, verify);
-  post("/api/v1/side-effects/{side_effect_id}/release", kWorkRight, release);
+  post("/api/v1/side-effects/reserve", Action::kWork, reserve);
+  post("/api/v1/side-effects/{side_effect_id}/commit", Action::kWork, commit);
+  post("/api/v1/side-effects/{side_effect_id}/verify", Action::kWork, verify);
+  post("/api/v1/side-effects/{side_effect_id}/release", Action::kWork, release);
   get("/api/v1/side-effects", list);
   get("/api/v1/side-effects/{side_effect_id}", show);
-  post("/api/v1/proof-rules", kOperateRight, set_rule);
+  post("/api/v1/proof-rules", Action::kEditRules, set_rule);
   get("/api/v1/proof-rules", list_rules);
 }
 

@@ -9,6 +9,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 constexpr std::size_t kReasonBytesMax = runs::SizeLimits{}.message_bytes_max;
 
 bool reads_reach(Member& member, runs::Reach& reach) {
@@ -32,6 +34,9 @@ void throw_one(Work& work, Exchange exchange) {
     return exchange.problem(Error(ErrorCode::kInvalidArgument, "mode: expected 'kill' or 'pause'"));
   }
   request.mode = mode == "kill" ? runs::SwitchMode::kKill : runs::SwitchMode::kPause;
+  if (auto allowed = check_reach(exchange.caller().grant, Action::kStop, request.reach.client); !allowed) {
+    return exchange.problem(allowed.error());
+  }
   change(work, std::move(exchange), [request](runs::Unit& unit) -> Result<Answer> {
     auto thrown = runs::throw_switch(unit, request);
     if (!thrown) return std::unexpected(std::move(thrown).error());
@@ -50,9 +55,14 @@ void resume(Work& work, Exchange exchange) {
                            [&](Member& member) { return member.text("reason", reason, kReasonBytesMax); });
   if (!read) return exchange.problem(read.error());
   const std::string id = exchange.parameter("switch_id");
-  change(work, std::move(exchange), [id, reason](runs::Unit& unit) -> Result<Answer> {
+  const access::Grant caller = exchange.caller().grant;
+  change(work, std::move(exchange), [id, reason, caller](runs::Unit& unit) -> Result<Answer> {
     auto lifted = runs::lift_switch(unit, id, reason);
     if (!lifted) return std::unexpected(std::move(lifted).error());
+    // Refused, it is undone with the transaction.
+    if (auto allowed = check_reach(caller, Action::kResume, lifted->reach.client); !allowed) {
+      return std::unexpected(std::move(allowed).error());
+    }
     Answer answer;
     append_switch(answer.body, *lifted);
     return answer;
@@ -137,13 +147,13 @@ void ask_may_i(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_switch_routes(Router& router, Work& work) {
-  add_get(router, "/api/v1/may-i", kWorkRight, [&work](Exchange exchange) { ask_may_i(work, std::move(exchange)); });
-  add_get(router, "/api/v1/switches", kReadRight, [&work](Exchange exchange) { list(work, std::move(exchange)); });
-  add_post(router, "/api/v1/switches", kOperateRight, kOneBytesMax,
+  add_get(router, "/api/v1/may-i", Action::kWork, [&work](Exchange exchange) { ask_may_i(work, std::move(exchange)); });
+  add_get(router, "/api/v1/switches", Action::kSee, [&work](Exchange exchange) { list(work, std::move(exchange)); });
+  add_post(router, "/api/v1/switches", Action::kStop, kOneBytesMax,
            [&work](Exchange exchange) { throw_one(work, std::move(exchange)); });
-  add_post(router, "/api/v1/switches/{switch_id}/resume", kOperateRight, kOneBytesMax,
+  add_post(router, "/api/v1/switches/{switch_id}/resume", Action::kResume, kOneBytesMax,
            [&work](Exchange exchange) { resume(work, std::move(exchange)); });
-  add_get(router, "/api/v1/switches/{switch_id}/in-flight", kReadRight,
+  add_get(router, "/api/v1/switches/{switch_id}/in-flight", Action::kSee,
           [&work](Exchange exchange) { in_flight(work, std::move(exchange)); });
 }
 

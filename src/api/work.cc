@@ -4,6 +4,7 @@
 
 #include <iterator>
 #include <memory>
+#include <span>
 
 #include "api/problem.h"
 #include "core/json.h"
@@ -148,8 +149,10 @@ void look(Work& work, Exchange exchange, std::move_only_function<Result<std::str
 
 runs::Actor actor_of(const Exchange& exchange) {
   runs::Actor actor;
-  actor.type = "token";
-  actor.id = exchange.caller().grant.sender;
+  const access::Grant& grant = exchange.caller().grant;
+  actor.type = access::to_string(grant.kind);
+  actor.id = grant.actor_id;
+  if (const auto role = access::role_of(grant)) actor.role = access::to_string(*role);
   actor.request_id = exchange.request_id();
   const http::Headers& headers = exchange.request().headers;
   actor.correlation_id = headers.get("X-Correlation-Id").substr(0, ledger::kIdentifierValueBytesMax);
@@ -160,8 +163,16 @@ runs::Actor actor_of(const Exchange& exchange) {
   return actor;
 }
 
-// Every reader does as long as rights know of nothing narrower.
-bool reveals_payloads(const Exchange& exchange) { return exchange.caller().grant.may(kReadRight); }
+bool reveals_payloads(const Exchange& exchange) {
+  return access::can(exchange.caller().grant, access::Action::kReveal).allowed;
+}
+
+Result<void> check_reach(const access::Grant& caller, access::Action action, std::string_view client,
+                         std::size_t count) {
+  const ClientId named{std::string(client)};
+  const std::span<const ClientId> clients(&named, client.empty() ? 0 : 1);
+  return access::check(caller, action, {.clients = clients, .count = count});
+}
 
 void append_refusal(std::string& out, const Error& error) {
   const int status = http_status_of(error.code());
@@ -174,20 +185,20 @@ void append_refusal(std::string& out, const Error& error) {
   out += "}}";
 }
 
-void add_post(Router& router, std::string_view path, access::Role right, std::size_t body_bytes_max,
+void add_post(Router& router, std::string_view path, access::Action right, std::size_t body_bytes_max,
               std::function<void(Exchange)> handle) {
   router.add({.method = "POST",
               .path = path,
-              .role = right,
+              .right = right,
               .body_bytes_max = body_bytes_max,
               .content_types = {"application/json"},
               .handle = std::move(handle)});
 }
 
-void add_get(Router& router, std::string_view path, access::Role right, std::function<void(Exchange)> handle) {
+void add_get(Router& router, std::string_view path, access::Action right, std::function<void(Exchange)> handle) {
   router.add({.method = "GET",
               .path = path,
-              .role = right,
+              .right = right,
               .body_bytes_max = 0,
               .content_types = {},
               .handle = std::move(handle)});

@@ -16,7 +16,7 @@
 #include <string>
 #include <string_view>
 
-#include "access/tokens.h"
+#include "access/rights.h"
 #include "api/exchange.h"
 #include "api/polls.h"
 #include "api/router.h"
@@ -26,11 +26,6 @@
 #include "runs/runs.h"
 
 namespace fettle::api {
-
-// What each kind of route asks of a token, in one place.
-inline constexpr access::Role kReadRight = access::Role::kRead;      // scope `read`
-inline constexpr access::Role kWorkRight = access::Role::kAdmin;     // scope `work`
-inline constexpr access::Role kOperateRight = access::Role::kAdmin;  // scope `operate`
 
 constexpr std::size_t kBatchItemsMax = 1'000;
 constexpr std::size_t kBatchBytesMax = 8ULL * 1024 * 1024;
@@ -66,16 +61,20 @@ bool is_open(const Work& work, Exchange& exchange);
 // Who asks, for audits.
 runs::Actor actor_of(const Exchange& exchange);
 
-// Whether the caller sees payloads and results, which redaction does not touch.
+// Whether the caller may see payloads and results, which redaction does not touch.
 bool reveals_payloads(const Exchange& exchange);
 
 // {"ok":false,"error":{"type","title","status","detail","code"}}: one item of a batch that was refused.
 void append_refusal(std::string& out, const Error& error);
 
+// Whether the caller may do it to `count` things of one client, or of the whole workspace when `client` is empty.
+Result<void> check_reach(const access::Grant& caller, access::Action action, std::string_view client,
+                         std::size_t count = 1);
+
 // Adds a route whose body is JSON, or one without a body.
-void add_post(Router& router, std::string_view path, access::Role right, std::size_t body_bytes_max,
+void add_post(Router& router, std::string_view path, access::Action right, std::size_t body_bytes_max,
               std::function<void(Exchange)> handle);
-void add_get(Router& router, std::string_view path, access::Role right, std::function<void(Exchange)> handle);
+void add_get(Router& router, std::string_view path, access::Action right, std::function<void(Exchange)> handle);
 
 // Each file's routes.
 void add_run_routes(Router& router, Work& work);         // runs.cc: enqueue

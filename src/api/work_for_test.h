@@ -108,13 +108,13 @@ class WorkTest : public testing::Test {
     EXPECT_TRUE(done) << done.error().message();
   }
 
-  static access::TokenEntry token(std::string_view text, std::string workspace, std::vector<access::Role> roles,
+  static access::TokenEntry token(std::string_view text, std::string workspace, access::TokenScope scope,
                                   std::vector<ClientId> clients = {}) {
     return {.sha256 = access::sha256_of(text),
             .name = std::string(text),
             .workspace = {std::move(workspace)},
             .clients = std::move(clients),
-            .roles = std::move(roles)};
+            .scopes = {scope}};
   }
 
   ManualClock clock_{1'800'000'000 * kNanosPerSecond};
@@ -124,10 +124,10 @@ class WorkTest : public testing::Test {
   db::TestStore store_{db::Dialect::kSqlite};
   access::ConfiguredTokens tokens_ =
       access::ConfiguredTokens::make(
-          std::vector<access::TokenEntry>{token("worker", "acme", {access::Role::kAdmin}),
-                                          token("reader", "acme", {access::Role::kRead}),
-                                          token("other", "globex", {access::Role::kAdmin}),
-                                          token("limited", "acme", {access::Role::kAdmin}, {ClientId{"c1"}})})
+          std::vector<access::TokenEntry>{token("worker", "acme", access::TokenScope::kAdmin),
+                                          token("reader", "acme", access::TokenScope::kRead),
+                                          token("other", "globex", access::TokenScope::kAdmin),
+                                          token("limited", "acme", access::TokenScope::kAdmin, {ClientId{"c1"}})})
           .value();
   access::Authenticator authenticator_{&tokens_, access::Mode::kTokens};
   static inline const std::shared_ptr<const redact::Redactor> redactor_ = redact::Redactor::compile().value();

@@ -8,6 +8,8 @@
 namespace fettle::api {
 namespace {
 
+using access::Action;
+
 // A lease, and how often a worker extends it: what one that asks for nothing else gets.
 constexpr int kLeaseMs = 10'000;
 constexpr int kHeartbeatMs = 3'000;
@@ -91,10 +93,10 @@ void list(Work& work, Exchange exchange) {
 }  // namespace
 
 void add_worker_routes(Router& router, Work& work) {
-  add_post(router, "/api/v1/workers", kWorkRight, kOneBytesMax,
+  add_post(router, "/api/v1/workers", Action::kWork, kOneBytesMax,
            [&work](Exchange exchange) { enter(work, std::move(exchange)); });
-  add_get(router, "/api/v1/workers", kReadRight, [&work](Exchange exchange) { list(work, std::move(exchange)); });
-  add_post(router, "/api/v1/workers/{runner_id}/drain", kWorkRight, kOneBytesMax,
+  add_get(router, "/api/v1/workers", Action::kSee, [&work](Exchange exchange) { list(work, std::move(exchange)); });
+  add_post(router, "/api/v1/workers/{runner_id}/drain", Action::kWork, kOneBytesMax,
            [&work](Exchange exchange) { drain(work, std::move(exchange)); });
 }
 

@@ -24,6 +24,7 @@
 #include "ingest/spool.h"
 #include "ingest/writer.h"
 #include "redact/redactor.h"
+#include "runs/runs.h"
 #include "server/checks.h"
 #include "server/data_dir.h"
 #include "server/entrance.h"
@@ -229,19 +230,21 @@ Result<void> Server::Parts::start_listeners() {
   health.add(ledger_check(*ledger));
   health.add(audit_check(*ledger));
   health.add(disk_check(data_dir->path()));
-  api = std::make_unique<api::Api>(api::Services{.authenticator = entrance->for_everybody(),
-                                                 .reader = *reader,
-                                                 .ingest = *report,
-                                                 .health = health,
-                                                 .redactor = *redactor,
-                                                 .metrics = metrics,
-                                                 .clock = clock,
-                                                 .access = {.directory = &entrance->directory(),
-                                                            .accounts = &entrance->accounts(),
-                                                            .ledger = &ledger->database(),
-                                                            .auditor = &ledger->auditor(),
-                                                            .rng = &rng}},
-                                   api_limits(config));
+  api = std::make_unique<api::Api>(
+      api::Services{.authenticator = entrance->for_everybody(),
+                    .reader = *reader,
+                    .ingest = *report,
+                    .health = health,
+                    .redactor = *redactor,
+                    .metrics = metrics,
+                    .clock = clock,
+                    .access = {.directory = &entrance->directory(),
+                               .accounts = &entrance->accounts(),
+                               .ledger = &ledger->database(),
+                               .auditor = &ledger->auditor(),
+                               .rng = &rng},
+                    .work = {.runs = &ledger->runs(), .ledger = &ledger->database(), .auditor = &ledger->auditor()}},
+      api_limits(config));
   const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
     http_receiver->handle(std::move(request), std::move(responder));
@@ -298,7 +301,8 @@ void Server::Parts::stop() {
   health.set_serving(false);
   health.set_obstacle("the server is stopping", "");
   if (data_dir) data_dir->remove_ports();
-  // Tails and reads end first: an open stream would use up the time that acknowledgements need.
+  // Long polls, tails and reads end first: an open stream would use up the time that acknowledgements need.
+  if (ledger != nullptr) ledger->runs().close();
   if (api != nullptr) api->stop();
   std::jthread grpc;
   if (grpc_receiver != nullptr) grpc = std::jthread([&] { grpc_receiver->stop(left(kDrainRequests)); });
