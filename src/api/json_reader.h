@@ -136,7 +136,9 @@ std::unexpected<Error> not_an_object(const JsonPlace& place);
 template <class Read>
 Result<void> read_members(simdjson::dom::element element, const JsonPlace& place, Read read) {
   if (!element.is_object()) return not_an_object(place);
-  for (const auto [name, value] : element.get_object().value_unsafe()) {
+  // By value: a range-for of this language version does not keep the temporaries of its range.
+  const simdjson::dom::object members = element.get_object().value_unsafe();
+  for (const auto [name, value] : members) {
     Member member(place, name, value);
     const bool known = read(member);
     if (auto error = member.take_error()) return std::unexpected(std::move(*error));

@@ -210,7 +210,8 @@ TEST_F(RunTest, ASwitchTakesLeasesAwayAndSaysSoEverywhere) {
   EXPECT_EQ(get("/api/v1/switches").at("items").as_array().size(), 1U);
   EXPECT_EQ(get("/api/v1/switches/" + id + "/in-flight").at("items").as_array().size(), 0U);
   EXPECT_EQ(send("GET", "/api/v1/switches/sw_0000000000000/in-flight").status, 404);
-  EXPECT_EQ(text(post("/api/v1/switches/" + id + "/resume", R"({"reason":"corrected"})").at("resumed_by")), "worker");
+  EXPECT_EQ(text(post("/api/v1/switches/" + id + "/resume", R"({"reason":"corrected"})").at("resumed_by")),
+            "config:worker");
   EXPECT_TRUE(get("/api/v1/switches").at("items").as_array().empty());
   EXPECT_EQ(get("/api/v1/switches?all=true").at("items").as_array().size(), 1U);
   EXPECT_EQ(lease_one().at("attempt").as_int64(), 2);

@@ -117,7 +117,7 @@ TEST_F(SideEffectTest, ARunWaitsForADecisionAndGetsIt) {
   EXPECT_EQ(send("POST", path + "/decide", R"({"decision":"maybe"})").status, 400);
   EXPECT_EQ(text(post(path + "/decide", R"({"decision":"approve","note":"good"})").at("state")), "approved");
   EXPECT_EQ(send("POST", path + "/decide", R"({"decision":"reject"})").status, 409);
-  EXPECT_EQ(text(get(path).at("decided_by")), "worker");
+  EXPECT_EQ(text(get(path).at("decided_by")), "config:worker");
   EXPECT_EQ(text(lease_one().at("steps").at(0).at("result").at("decision")), "approved");
 }
 

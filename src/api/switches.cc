@@ -34,12 +34,14 @@ void throw_one(Work& work, Exchange exchange) {
     return exchange.problem(Error(ErrorCode::kInvalidArgument, "mode: expected 'kill' or 'pause'"));
   }
   request.mode = mode == "kill" ? runs::SwitchMode::kKill : runs::SwitchMode::kPause;
-  if (auto allowed = check_reach(exchange.caller().grant, Action::kStop, request.reach.client); !allowed) {
-    return exchange.problem(allowed.error());
-  }
-  change(work, std::move(exchange), [request](runs::Unit& unit) -> Result<Answer> {
+  const access::Grant caller = exchange.caller().grant;
+  change(work, std::move(exchange), [request, caller](runs::Unit& unit) -> Result<Answer> {
     auto thrown = runs::throw_switch(unit, request);
     if (!thrown) return std::unexpected(std::move(thrown).error());
+    // Refused, it is undone with the transaction.
+    if (auto allowed = check_reach(caller, Action::kStop, request.reach.client); !allowed) {
+      return std::unexpected(std::move(allowed).error());
+    }
     Answer answer{.status = 201, .body = {}};
     append_switch(answer.body, *thrown);
     return answer;
