@@ -50,9 +50,12 @@ Api::Api(Services services, Limits limits)
       ui_(embedded_files()),
       access_{.rooms = services.access, .authenticator = services.authenticator, .clock = services.clock},
       work_(new Work{.rooms = services.work, .clock = services.clock, .metrics = services.metrics}),
-      tails_(services.reader, services.clock, services.metrics, limits.tails),
+      tails_(services.reader, services.authenticator, services.clock, services.metrics, limits.tails),
       health_pool_("health", 1, kHealthQueueMax, services.metrics),
       reads_("reads", limits.query_threads, limits.query_queue_max, services.metrics) {
+  if (services.work.outbox != nullptr) {
+    streams_.emplace(*services.work.outbox, services.authenticator, services.clock, services.metrics, limits.streams);
+  }
   add_routes();
 }
 
@@ -60,6 +63,7 @@ Api::~Api() { stop(); }
 
 void Api::stop() {
   tails_.stop();
+  if (streams_) streams_->stop();
   reads_.stop();
   health_pool_.stop();
 }
@@ -102,6 +106,7 @@ void Api::add_routes() {
   get("/api/v1/logs", Action::kSee, &Api::get_logs);
   get("/api/v1/logs/histogram", Action::kSee, &Api::get_logs_histogram);
   get("/api/v1/logs/tail", Action::kSee, &Api::tail_logs);
+  get("/api/v1/stream", Action::kSee, &Api::stream_events);
   get("/api/v1/journeys/{value}", Action::kSee, &Api::get_journey);
   get("/api/v1/resolve", Action::kSee, &Api::resolve);
   post("/api/v1/sql", Action::kSee, &Api::run_sql);

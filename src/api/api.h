@@ -17,6 +17,7 @@
 
 #include "access/authenticator.h"
 #include "api/access_routes.h"
+#include "api/event_streams.h"
 #include "api/filters.h"
 #include "api/ingest_view.h"
 #include "api/log_tails.h"
@@ -60,6 +61,7 @@ struct Limits {
   telemetry::TraceLimits outline{.rows_max = 200'000, .bytes_max = 256ULL * 1024 * 1024};
   telemetry::SqlLimits sql;
   LogTails::Limits tails;
+  EventStreams::Limits streams;
 };
 
 // A path that another room answers by itself, its own gate included (OTLP on this listener).
@@ -83,7 +85,7 @@ class Api {
   http::Gate gate();
   http::Handler handler();
 
-  // Ends tails and reads. Idempotent.
+  // Ends tails, streams and reads. Idempotent.
   void stop();
 
   // Every route of its own and every mounted one as "GET /api/v1/spans", for the check against the OpenAPI document.
@@ -110,6 +112,7 @@ class Api {
   void get_logs(Exchange exchange);
   void get_logs_histogram(Exchange exchange);
   void tail_logs(Exchange exchange);
+  void stream_events(Exchange exchange);
   void get_journey(Exchange exchange);
   void resolve(Exchange exchange);
   void run_sql(Exchange exchange);
@@ -133,9 +136,10 @@ class Api {
   Router router_;
   std::vector<Mount> mounts_;
   LogTails tails_;
-  std::mutex preview_mutex_;  // held by the one redaction preview that runs
-  ReadPool health_pool_;      // of its own, so that probes are answered while every query thread is busy
-  ReadPool reads_;            // last: its threads use everything above
+  std::optional<EventStreams> streams_;  // where there is a ledger
+  std::mutex preview_mutex_;             // held by the one redaction preview that runs
+  ReadPool health_pool_;                 // of its own, so that probes are answered while every query thread is busy
+  ReadPool reads_;                       // last: its threads use everything above
 };
 
 }  // namespace fettle::api

@@ -15,6 +15,7 @@
 #include "db/testing.h"
 #include "http/client.h"
 #include "ledger/audit.h"
+#include "ledger/outbox.h"
 #include "ledger/schema.h"
 #include "redact/redactor.h"
 #include "runs/schema.h"
@@ -37,15 +38,17 @@ class WorkTest : public testing::Test {
     const auto ready = db::migrate(*database_, {&ledger::migrations(), &runs::migrations()});
     ASSERT_TRUE(ready) << ready.error().message();
     runs_ = std::make_unique<runs::Runs>(*database_, clock_, rng_, journal_, runs::Runs::Options{});
-    api_.emplace(Services{.authenticator = authenticator_,
-                          .reader = reader_,
-                          .ingest = ingest_,
-                          .health = health_,
-                          .redactor = *redactor_,
-                          .metrics = metrics_,
-                          .clock = clock_,
-                          .work = {.runs = runs_.get(), .ledger = database_.get(), .auditor = &auditor_}},
-                 Limits{});
+    outbox_.emplace(*database_, clock_, metrics_);
+    api_.emplace(
+        Services{.authenticator = authenticator_,
+                 .reader = reader_,
+                 .ingest = ingest_,
+                 .health = health_,
+                 .redactor = *redactor_,
+                 .metrics = metrics_,
+                 .clock = clock_,
+                 .work = {.runs = runs_.get(), .ledger = database_.get(), .auditor = &auditor_, .outbox = &*outbox_}},
+        Limits{});
     server_.emplace(http::ServerOptions{.threads = 2}, metrics_);
     auto address = server_->listen("127.0.0.1:0", api_->gate(), api_->handler());
     ASSERT_TRUE(address) << address.error().message();
@@ -137,6 +140,7 @@ class WorkTest : public testing::Test {
   health::Health health_{clock_, "9.9.9"};
   std::unique_ptr<db::Database> database_;
   std::unique_ptr<runs::Runs> runs_;
+  std::optional<ledger::Outbox> outbox_;
   std::optional<Api> api_;
   std::optional<http::Server> server_;
   std::string address_;

@@ -6,7 +6,8 @@ class Database;
 }
 namespace fettle::ledger {
 class Auditor;
-}
+class Outbox;
+}  // namespace fettle::ledger
 namespace fettle::runs {
 class Runs;
 }
@@ -18,6 +19,7 @@ struct WorkRooms {
   runs::Runs* runs = nullptr;
   db::Database* ledger = nullptr;
   const ledger::Auditor* auditor = nullptr;
+  ledger::Outbox* outbox = nullptr;
 };
 
 }  // namespace fettle::api

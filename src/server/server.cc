@@ -230,21 +230,23 @@ Result<void> Server::Parts::start_listeners() {
   health.add(ledger_check(*ledger));
   health.add(audit_check(*ledger));
   health.add(disk_check(data_dir->path()));
-  api = std::make_unique<api::Api>(
-      api::Services{.authenticator = entrance->for_everybody(),
-                    .reader = *reader,
-                    .ingest = *report,
-                    .health = health,
-                    .redactor = *redactor,
-                    .metrics = metrics,
-                    .clock = clock,
-                    .access = {.directory = &entrance->directory(),
-                               .accounts = &entrance->accounts(),
-                               .ledger = &ledger->database(),
-                               .auditor = &ledger->auditor(),
-                               .rng = &rng},
-                    .work = {.runs = &ledger->runs(), .ledger = &ledger->database(), .auditor = &ledger->auditor()}},
-      api_limits(config));
+  api = std::make_unique<api::Api>(api::Services{.authenticator = entrance->for_everybody(),
+                                                 .reader = *reader,
+                                                 .ingest = *report,
+                                                 .health = health,
+                                                 .redactor = *redactor,
+                                                 .metrics = metrics,
+                                                 .clock = clock,
+                                                 .access = {.directory = &entrance->directory(),
+                                                            .accounts = &entrance->accounts(),
+                                                            .ledger = &ledger->database(),
+                                                            .auditor = &ledger->auditor(),
+                                                            .rng = &rng},
+                                                 .work = {.runs = &ledger->runs(),
+                                                          .ledger = &ledger->database(),
+                                                          .auditor = &ledger->auditor(),
+                                                          .outbox = &ledger->outbox()}},
+                                   api_limits(config));
   const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
     http_receiver->handle(std::move(request), std::move(responder));
