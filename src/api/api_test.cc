@@ -214,13 +214,13 @@ TEST_F(ApiTest, AHistogramHasEveryLevelAndATotal) {
 TEST_F(ApiTest, AJourneyOfAValueWithASlashIsFound) {
   start();
   reader_.journey_found = telemetry::Journey{
-      .kinds = {{.kind = "run_id", .traces = 2, .logs = 3, .first = 0, .last = kNanosPerSecond}},
+      .kinds = {{.kind = "run_id", .traces = 2, .logs = 3, .events = 1, .first = 0, .last = kNanosPerSecond}},
       .trace_ids = {"t1", "t2"},
       .items = {.rows = R"({"type":"span"},{"type":"log"})", .count = 2, .next = {}, .partial = true}};
   const auto response = get("/api/v1/journeys/a%2Fb%20c?kind=run_id");
   EXPECT_EQ(
       response.body,
-      R"({"value":"a/b c","kinds":[{"kind":"run_id","traces":2,"logs":3,"first_ts":"1970-01-01T00:00:00.000000000Z",)"
+      R"({"value":"a/b c","kinds":[{"kind":"run_id","traces":2,"logs":3,"events":1,"first_ts":"1970-01-01T00:00:00.000000000Z",)"
       R"("last_ts":"1970-01-01T00:00:01.000000000Z"}],"trace_ids":["t1","t2"],)"
       R"("items":[{"type":"span"},{"type":"log"}],"next_cursor":null,"partial":true})");
   EXPECT_EQ(reader_.asked_journey.value, "a/b c");

@@ -199,8 +199,22 @@ Result<telemetry::JourneyFilter> journey_filter(std::string value, const http::Q
                                                 const FilterContext& context,
                                                 std::span<const std::string_view> others) {
   if (auto good = check_value("value", value); !good) return std::unexpected(std::move(good).error());
-  telemetry::JourneyFilter filter{.value = std::move(value), .kind = "", .time = {}};
+  telemetry::JourneyFilter filter{
+      .value = std::move(value), .kind = "", .time = {}, .spans = false, .logs = false, .events = false};
   auto done = each(query, others, [&](const std::string& name, const std::string& text) -> Result<bool> {
+    if (name == "items") {
+      for (std::string_view rest = text; !rest.empty();) {
+        const std::string_view item = rest.substr(0, rest.find(','));
+        rest.remove_prefix(std::min(item.size() + 1, rest.size()));
+        bool* const wanted = item == "span"    ? &filter.spans
+                             : item == "log"   ? &filter.logs
+                             : item == "event" ? &filter.events
+                                               : nullptr;
+        if (wanted == nullptr) return refused(name, "expected span, log and event, separated by commas");
+        *wanted = true;
+      }
+      return true;
+    }
     if (name != "kind") return take_time(filter.time, name, text, context);
     if (std::ranges::find(context.identifier_kinds, text) == context.identifier_kinds.end()) {
       return refused(name, fmt::format("'{}' is not a kind of identifier", text.substr(0, 64)));

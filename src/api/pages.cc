@@ -26,8 +26,9 @@ void append_kinds(std::string& out, const std::vector<telemetry::KindSummary>& k
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     out += i == 0 ? R"({"kind":)" : R"(,{"kind":)";
     append_json_string(out, kinds[i].kind);
-    fmt::format_to(std::back_inserter(out), R"(,"traces":{},"logs":{},"first_ts":"{}","last_ts":"{}"}})",
-                   kinds[i].traces, kinds[i].logs, format_time(kinds[i].first), format_time(kinds[i].last));
+    fmt::format_to(std::back_inserter(out), R"(,"traces":{},"logs":{},"events":{},"first_ts":"{}","last_ts":"{}"}})",
+                   kinds[i].traces, kinds[i].logs, kinds[i].events, format_time(kinds[i].first),
+                   format_time(kinds[i].last));
   }
   out += ']';
 }

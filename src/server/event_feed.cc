@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 #include <vector>
 
+#include "core/ids.h"
 #include "core/log.h"
 #include "telemetry/native.h"
 
@@ -14,6 +16,13 @@ namespace fettle::server {
 namespace {
 
 constexpr std::string_view kConsumer = "telemetry";
+
+// 16 bytes, or none for what is no W3C trace id.
+std::string raw_trace_id(std::string_view trace_id) {
+  constexpr std::size_t kHexDigits = 32;
+  if (trace_id.size() != kHexDigits) return {};
+  return from_hex(trace_id).value_or(std::string());
+}
 
 std::string id_of(const ledger::OutboxRow& row, std::size_t index) {
   return fmt::format("{}.{}", ledger::to_string(row.cursor), index);
@@ -32,6 +41,7 @@ EventFeed::EventFeed(ledger::Outbox& outbox, telemetry::Client& client, const te
       brought_(metrics.counter("fettle_events_stored_total", "Domain events that reached the telemetry store.")),
       failures_(metrics.counter("fettle_events_failures_total", "Batches of domain events that are sent again.")),
       builder_(catalogue),
+      identifiers_(catalogue),
       thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
 void EventFeed::stop() {
@@ -105,6 +115,7 @@ Result<void> EventFeed::insert(const ledger::OutboxBatch& batch, const std::set<
         }
       }
       builder_.append(row.workspace.value, out, ids, now);
+      identifiers_.append(row.workspace.value, ids, raw_trace_id(out.trace_id), event.at, telemetry::Signal::kEvent);
       ++events;
     }
   }
@@ -114,7 +125,10 @@ Result<void> EventFeed::insert(const ledger::OutboxBatch& batch, const std::set<
   // Tokens of their own for each day: a repeated batch is recognised whatever part of it was stored.
   telemetry::StatementOptions options;
   options.stop = stop;
-  for (const telemetry::TableBlock& block : builder_.take()) {
+  // The index first: an event that is there is skipped by a later delivery, so what leads to it must be there too.
+  std::vector<telemetry::TableBlock> blocks = identifiers_.take();
+  std::ranges::move(builder_.take(), std::back_inserter(blocks));
+  for (const telemetry::TableBlock& block : blocks) {
     const telemetry::NativeFrame frame(block, static_cast<std::uint64_t>(newest));
     const auto pieces = frame.pieces();
     const std::string token = fmt::format("events-{}-{}-{}", ledger::to_string(batch.rows.front().cursor),

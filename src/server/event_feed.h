@@ -17,6 +17,7 @@
 #include "ledger/outbox.h"
 #include "telemetry/client.h"
 #include "telemetry/event_block.h"
+#include "telemetry/identifier_block.h"
 #include "telemetry/identifiers.h"
 
 namespace fettle::server {
@@ -54,6 +55,7 @@ class EventFeed {
   metrics::Counter& brought_;
   metrics::Counter& failures_;
   telemetry::EventBlockBuilder builder_;
+  telemetry::IdentifierBlockBuilder identifiers_;
   bool is_known_ = false;  // that the store has none of what comes next
 
   std::jthread thread_;  // last: it uses everything above

@@ -18,7 +18,7 @@
 namespace fettle::telemetry {
 
 // Where a value was seen; a set, stored in `identifiers.signals`: never renumber.
-enum class Signal : std::uint8_t { kSpan = 1, kLog = 2 };
+enum class Signal : std::uint8_t { kSpan = 1, kLog = 2, kEvent = 4 };
 
 // What `identifiers.value_hash` holds of a value.
 std::uint64_t identifier_hash(std::string_view value);

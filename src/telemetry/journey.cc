@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <future>
 #include <unordered_set>
 #include <utility>
@@ -16,6 +17,16 @@ namespace fettle::telemetry {
 namespace {
 
 constexpr std::uint8_t bit(Signal signal) { return static_cast<std::uint8_t>(signal); }
+
+// In the order of a journey: of rows of the same time the span comes first.
+constexpr std::array kSignals = {Signal::kSpan, Signal::kLog, Signal::kEvent};
+
+constexpr std::string_view name_of(Signal signal) {
+  return signal == Signal::kSpan ? "span" : signal == Signal::kLog ? "log" : "event";
+}
+constexpr std::string_view table_of(Signal signal) {
+  return signal == Signal::kSpan ? "spans" : signal == Signal::kLog ? "logs" : "events";
+}
 
 // Starts a question beside those of this thread; get() waits for it, and so does going out of scope.
 template <class Ask>
@@ -134,22 +145,29 @@ Result<StoreReader::Found> StoreReader::find(const Scope& scope, std::string_vie
     found.trace_ids.push_back(row[1]);
   }
   if (found.kinds.empty() && may_be_trace) {
-    // A trace that has logs and no spans is in no list of traces.
-    Condition where;
-    where.add("trace_id = " + where.bind("String", found.trace_id));
-    add_scope(where, scope);
-    auto logs = client_.query(
-        fmt::format(
-            "SELECT count(), toUnixTimestamp64Nano(min(ts)), toUnixTimestamp64Nano(max(ts)) FROM {}.logs WHERE {}",
-            database, where.sql()),
-        scoped(scope, options, where.parameters()));
-    if (!logs) return std::unexpected(std::move(logs).error());
-    if ((*logs)[0][0] != "0") {
-      found.kinds.push_back({.summary = {.kind = "trace_id",
-                                         .first = number_of<UnixNanos>((*logs)[0][1]),
-                                         .last = number_of<UnixNanos>((*logs)[0][2])},
-                             .signals = bit(Signal::kLog)});
-      found.trace_ids.push_back(found.trace_id);
+    // A trace that has logs or events and no spans is in no list of traces.
+    for (const Signal signal : {Signal::kLog, Signal::kEvent}) {
+      Condition where;
+      where.add("trace_id = " + where.bind("String", found.trace_id));
+      add_scope(where, scope);
+      auto seen = client_.query(
+          fmt::format("SELECT count(), toUnixTimestamp64Nano(min(ts)), toUnixTimestamp64Nano(max(ts)) FROM {}.{} WHERE "
+                      "{}",
+                      database, table_of(signal), where.sql()),
+          scoped(scope, options, where.parameters()));
+      if (!seen) return std::unexpected(std::move(seen).error());
+      const auto& row = (*seen)[0];
+      if (row[0] == "0") continue;
+      const auto first = number_of<UnixNanos>(row[1]);
+      const auto last = number_of<UnixNanos>(row[2]);
+      if (found.kinds.empty()) {
+        found.kinds.push_back({.summary = {.kind = "trace_id", .first = first, .last = last}});
+        found.trace_ids.push_back(found.trace_id);
+      }
+      Found::Kind& one = found.kinds.front();
+      one.signals |= bit(signal);
+      one.summary.first = std::min(one.summary.first, first);
+      one.summary.last = std::max(one.summary.last, last);
     }
   }
   for (const Found::Kind& one : found.kinds) {
@@ -163,7 +181,8 @@ Result<StoreReader::Found> StoreReader::find(const Scope& scope, std::string_vie
     add_scope(where, scope);
     auto visible =
         client_.query(fmt::format("SELECT DISTINCT trace_id FROM (SELECT trace_id FROM {0}.spans WHERE {1} UNION ALL "
-                                  "SELECT trace_id FROM {0}.logs WHERE {1})",
+                                  "SELECT trace_id FROM {0}.logs WHERE {1} UNION ALL "
+                                  "SELECT trace_id FROM {0}.events WHERE {1})",
                                   database, where.sql()),
                       scoped(scope, options, where.parameters()));
     if (!visible) return std::unexpected(std::move(visible).error());
@@ -206,9 +225,9 @@ Result<std::vector<KindSummary>> StoreReader::count(const Scope& scope, const Fo
     }
     if (places.empty()) return {};
     where.add("(" + any + ")");
-    auto rows = client_.query(fmt::format("SELECT {} FROM {}.{} WHERE {}", columns, client_.database(),
-                                          signal == Signal::kSpan ? "spans" : "logs", where.sql()),
-                              scoped(scope, options, where.parameters()));
+    auto rows = client_.query(
+        fmt::format("SELECT {} FROM {}.{} WHERE {}", columns, client_.database(), table_of(signal), where.sql()),
+        scoped(scope, options, where.parameters()));
     if (!rows) return std::unexpected(std::move(rows).error());
     for (std::size_t i = 0; i < places.size(); ++i) {
       KindSummary& summary = counted[places[i]];
@@ -221,15 +240,21 @@ Result<std::vector<KindSummary>> StoreReader::count(const Scope& scope, const Fo
     }
     return {};
   };
-  auto done = count_rows(
-      Signal::kLog, [&](const Found::Kind& one) { return is_limited || Found::has_column(one, catalogue_); },
-      "countIf(1", [](KindSummary& summary, std::uint64_t number) { summary.logs = number; });
+  const auto has_column = [&](const Found::Kind& one) { return is_limited || Found::has_column(one, catalogue_); };
+  auto done = count_rows(Signal::kLog, has_column, "countIf(1",
+                         [](KindSummary& summary, std::uint64_t number) { summary.logs = number; });
+  if (!done) return std::unexpected(std::move(done).error());
+  done = count_rows(Signal::kEvent, has_column, "countIf(1",
+                    [](KindSummary& summary, std::uint64_t number) { summary.events = number; });
   if (!done) return std::unexpected(std::move(done).error());
   done = count_rows(
       Signal::kSpan, [&](const Found::Kind& one) { return is_limited || one.summary.traces == 0; },
       "uniqExactIf(trace_id", [](KindSummary& summary, std::uint64_t number) { summary.traces = number; });
   if (!done) return std::unexpected(std::move(done).error());
-  if (is_limited) std::erase_if(counted, [](const KindSummary& summary) { return summary.traces + summary.logs == 0; });
+  if (is_limited) {
+    std::erase_if(counted,
+                  [](const KindSummary& summary) { return summary.traces + summary.logs + summary.events == 0; });
+  }
   return counted;
 }
 
@@ -262,7 +287,7 @@ Result<std::vector<StoreReader::JourneyRow>> StoreReader::journey_rows(const Sco
                        .response_bytes_max = page.response_bytes_max()};
   auto done = each_row(scope, query, options, [&](std::string_view line) {
     JourneyRow& row = rows.emplace_back(RowWriter::time_of(line));
-    written = writer.append(row.json, line, signal == Signal::kSpan ? "span" : "log");
+    written = writer.append(row.json, line, name_of(signal));
     if (!written) return false;
     // So many bytes fill the page by themselves; rows that the page before has shown do not count.
     if (rows.size() > page.rows_shown_before()) bytes += row.json.size();
@@ -286,23 +311,43 @@ Result<Journey> StoreReader::journey(const Scope& scope, const JourneyFilter& fi
   if (filter.time.to) time.to = std::min(time.to.value_or(*filter.time.to), *filter.time.to);
 
   auto kinds_asked = beside([&] { return count(scope, *found, options); });
-  auto spans_asked = beside([&] { return journey_rows(scope, Signal::kSpan, *found, time, *page, options); });
-  auto logs = journey_rows(scope, Signal::kLog, *found, time, *page, options);
-  auto spans = spans_asked.get();
+  std::array<std::future<Result<std::vector<JourneyRow>>>, kSignals.size()> asked;
+  const bool all = !filter.spans && !filter.logs && !filter.events;
+  const std::array wanted = {all || filter.spans, all || filter.logs, all || filter.events};
+  for (std::size_t i = 0; i < kSignals.size(); ++i) {
+    if (!wanted[i]) continue;
+    asked[i] = beside([&, signal = kSignals[i]] { return journey_rows(scope, signal, *found, time, *page, options); });
+  }
   auto kinds = kinds_asked.get();
-  if (!logs) return std::unexpected(std::move(logs).error());
-  if (!spans) return std::unexpected(std::move(spans).error());
+  std::array<std::vector<JourneyRow>, kSignals.size()> rows;
+  for (std::size_t i = 0; i < kSignals.size(); ++i) {
+    if (!wanted[i]) continue;
+    auto read = asked[i].get();
+    if (!read) return std::unexpected(std::move(read).error());
+    rows[i] = std::move(*read);
+  }
   if (!kinds) return std::unexpected(std::move(kinds).error());
   journey.kinds = std::move(*kinds);
   if (journey.kinds.empty()) return journey;
   journey.trace_ids = std::move(found->trace_ids);
 
-  // Both are in order; of two rows of the same time the span comes first.
-  for (std::size_t span = 0, log = 0; span < spans->size() || log < logs->size();) {
-    const bool is_span = log == logs->size() || (span < spans->size() && (*spans)[span].ts <= (*logs)[log].ts);
-    const JourneyRow& row = is_span ? (*spans)[span++] : (*logs)[log++];
-    const auto offered = page->offer(row.ts, [&](std::string& out) -> Result<void> {
-      out += row.json;
+  // Each is in order.
+  std::array<std::size_t, kSignals.size()> next{};
+  while (true) {
+    const JourneyRow* oldest = nullptr;
+    std::size_t from = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (next[i] == rows[i].size()) continue;
+      const JourneyRow& row = rows[i][next[i]];
+      if (oldest == nullptr || row.ts < oldest->ts) {
+        oldest = &row;
+        from = i;
+      }
+    }
+    if (oldest == nullptr) break;
+    ++next[from];
+    const auto offered = page->offer(oldest->ts, [&](std::string& out) -> Result<void> {
+      out += oldest->json;
       return {};
     });
     if (!offered || !*offered) break;

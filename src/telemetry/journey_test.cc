@@ -7,6 +7,7 @@
 #include <map>
 
 #include "engine/testing.h"
+#include "telemetry/event_block.h"
 #include "telemetry/identifier_block.h"
 #include "telemetry/log_block.h"
 #include "telemetry/migrations.h"
@@ -76,6 +77,13 @@ class JourneyTest : public testing::Test {
     logs.append(made, ids_of(values));
     index.append(workspace, ids_of(values), made.trace_id, time, Signal::kLog);
   }
+  void event(std::uint32_t trace, UnixNanos time, std::string_view type, const Ids& values) {
+    const std::string id = fmt::format("1.{}", ++event_ids_);
+    const std::string hex = trace == 0 ? std::string() : trace_hex(trace);
+    events.append(workspace, {.ts = time, .event_id = id, .type = type, .trace_id = hex, .data = R"({"n":1})"},
+                  ids_of(values), kNoon);
+    index.append(workspace, ids_of(values), trace == 0 ? std::string() : trace_bytes(trace), time, Signal::kEvent);
+  }
   void store() {
     std::map<Table, std::vector<TableBlock>> tables;
     const auto sort_in = [&](std::vector<TableBlock> blocks) {
@@ -84,6 +92,7 @@ class JourneyTest : public testing::Test {
     sort_in(spans.take());
     sort_in(spans.take_derived());
     sort_in(logs.take());
+    sort_in(events.take());
     sort_in(index.take());
     for (const auto& [table, blocks] : tables) {
       for (const TableBlock& block : blocks) {
@@ -102,12 +111,12 @@ class JourneyTest : public testing::Test {
     EXPECT_TRUE(journey) << journey.error().message();
     return journey ? std::move(*journey) : Journey{};
   }
-  // What the items are called: a span's name, a log's body.
+  // What the items are called: a span's or event's name, a log's body.
   static std::vector<std::string> names_of(const Page& items) {
     std::vector<std::string> names;
     const boost::json::value parsed = boost::json::parse("[" + items.rows + "]");
     for (const boost::json::value& item : parsed.as_array()) {
-      names.emplace_back(item.at(item.at("type") == "span" ? "name" : "body").as_string());
+      names.emplace_back(item.at(item.at("type") == "log" ? "body" : "name").as_string());
     }
     return names;
   }
@@ -116,12 +125,14 @@ class JourneyTest : public testing::Test {
   static inline engine::TestEngine* engine_ = nullptr;
   static inline Client* client_ = nullptr;
   static inline int tokens_ = 0;
+  int event_ids_ = 0;
 
   const std::string workspace = testing::UnitTest::GetInstance()->current_test_info()->name();
   ManualClock clock{kNoon};
   StoreReader reader{*client_, *catalogue_, clock};
   SpanBlockBuilder spans{*catalogue_};
   LogBlockBuilder logs{*catalogue_};
+  EventBlockBuilder events{*catalogue_};
   IdentifierBlockBuilder index{*catalogue_};
   otlp::Traces traces;
   otlp::Logs logs_request;
@@ -130,6 +141,46 @@ class JourneyTest : public testing::Test {
 
 constexpr UnixNanos kSecond = kNanosPerSecond;
 using Names = std::vector<std::string>;
+
+TEST_F(JourneyTest, WhatTheLedgerDidStandsBetweenSpansAndLogs) {
+  event(0, kNoon, "run.created", {{"run_id", "run-1"}});
+  span(1, kNoon + 1 * kSecond, "work", {{"run_id", "run-1"}});
+  event(1, kNoon + 1 * kSecond, "run.started", {{"run_id", "run-1"}, {"client_id", "ours"}});
+  log(1, kNoon + 2 * kSecond, "working", {});
+  event(0, kNoon + 3 * kSecond, "run.succeeded", {{"run_id", "run-1"}});
+  event(0, kNoon + 3 * kSecond, "run.succeeded elsewhere", {{"run_id", "run-2"}});
+  store();
+  const Journey journey = ask("run-1");
+  EXPECT_EQ(names_of(journey.items), (Names{"run.created", "work", "run.started", "working", "run.succeeded"}));
+  ASSERT_EQ(journey.kinds.size(), 1U);
+  EXPECT_EQ(journey.kinds[0].events, 3U);
+  const boost::json::value items = boost::json::parse("[" + journey.items.rows + "]");
+  EXPECT_EQ(items.at(2).at("type").as_string(), "event");
+  EXPECT_EQ(items.at(2).at("ids").at("client_id").as_string(), "ours");
+  EXPECT_EQ(items.at(2).at("data").at("n").as_int64(), 1);
+
+  // A run that nobody traced is known by its events alone.
+  EXPECT_EQ(names_of(ask("run-2").items), (Names{"run.succeeded elsewhere"}));
+  // Whoever may see another client alone learns nothing of them.
+  EXPECT_TRUE(ask("run-1", {}, {"theirs"}).kinds.empty());
+  EXPECT_EQ(names_of(ask("run-1", {}, {"ours"}).items), (Names{"run.started"}));
+
+  // A page at a time, nothing twice and nothing lost.
+  page.rows_max = 2;
+  Names paged;
+  do {
+    const Journey part = ask("run-1");
+    for (std::string& name : names_of(part.items)) paged.push_back(std::move(name));
+    page.after = part.items.next;
+  } while (page.after);
+  EXPECT_EQ(paged, names_of(journey.items));
+}
+
+TEST_F(JourneyTest, ATraceWithEventsAloneIsAJourney) {
+  event(7, kNoon, "run.started", {{"run_id", "run-7"}});
+  store();
+  EXPECT_EQ(names_of(ask(trace_hex(7)).items), (Names{"run.started"}));
+}
 
 TEST_F(JourneyTest, TellsWholeTracesAndWhatCarriesTheValueOutsideThem) {
   span(1, kNoon, "root without the value", {});

@@ -89,6 +89,8 @@ struct JourneyFilter {
   std::string value;
   std::string kind;  // empty: whatever the value is
   TimeRange time;
+  // Which rows are on the timeline; none of them set: all.
+  bool spans = false, logs = false, events = false;
 };
 
 }  // namespace fettle::telemetry

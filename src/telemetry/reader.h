@@ -1,5 +1,5 @@
 // Reading the store: typed questions in, ready-made JSON rows out: a row is the JSON object of docs/openapi.yaml (Span,
-// Log, JourneyItem).
+// Log, Event).
 //
 //   auto end = reader.trace(scope, "0af7651916cd43dd8448eb211c80319c", {}, {.stop = stop},
 //                           [&](std::string_view span) { return stream.write(span); });
@@ -69,13 +69,14 @@ struct KindSummary {
   std::string kind;
   std::uint64_t traces = 0;
   std::uint64_t logs = 0;
+  std::uint64_t events = 0;
   UnixNanos first = 0;
   UnixNanos last = 0;
 };
 struct Journey {
   std::vector<KindSummary> kinds;      // of the value, whatever `kind` was asked for; empty: nothing is known of it
   std::vector<std::string> trace_ids;  // newest first, at most kJourneyTracesMax
-  Page items;                          // Span and Log objects with "type":"span"|"log" in front, oldest first
+  Page items;  // Span, Log and Event objects with "type":"span"|"log"|"event" in front, oldest first
 };
 constexpr std::size_t kJourneyTracesMax = 1'000;
 

@@ -77,7 +77,7 @@ RowWriter RowWriter::of_spans(const IdentifierCatalogue& catalogue) {
            {"dropped_attributes_count", "dropped_attributes_count"},
            {"dropped_events_count", "dropped_events_count"},
            {"dropped_links_count", "dropped_links_count"}},
-          false};
+          Has::kPromoted};
 }
 
 RowWriter RowWriter::of_logs(const IdentifierCatalogue& catalogue) {
@@ -96,15 +96,26 @@ RowWriter RowWriter::of_logs(const IdentifierCatalogue& catalogue) {
            {"attrs", "attrs", Render::kAttributes},
            {"resource", "resource", Render::kJsonObject},
            {"dropped_attributes_count", "dropped_attributes_count"}},
-          true};
+          Has::kPromotedAndBodyType};
+}
+
+RowWriter RowWriter::of_events(const IdentifierCatalogue& catalogue) {
+  return {catalogue,
+          {{"event_id", "event_id"},
+           {"type", "name"},
+           {"trace_id", "trace_id"},
+           {"''", "ids", Render::kIds},
+           {"data", "data", Render::kJsonObject}},
+          Has::kNothing};
 }
 
 // The order of the columns: time, promoted, body_type, identifiers; then the members in the order of the object. What a
 // member needs to know so stands before it.
-RowWriter::RowWriter(const IdentifierCatalogue& catalogue, std::vector<Column> columns, bool has_body_type)
-    : columns_(std::move(columns)), has_body_type_(has_body_type) {
-  sql_ = "toUnixTimestamp64Nano(ts), promoted";
-  if (has_body_type) sql_ += ", body_type";
+RowWriter::RowWriter(const IdentifierCatalogue& catalogue, std::vector<Column> columns, Has has)
+    : columns_(std::move(columns)), has_(has) {
+  sql_ = "toUnixTimestamp64Nano(ts)";
+  if (has != Has::kNothing) sql_ += ", promoted";
+  if (has == Has::kPromotedAndBodyType) sql_ += ", body_type";
   for (const IdentifierDefinition& definition : catalogue.all()) {
     if (!definition.is_column) continue;
     identifiers_.push_back({fmt::format("\"{}\":", definition.name), definition.kind});
@@ -130,10 +141,13 @@ Result<void> RowWriter::append(std::string& out, std::string_view line, std::str
     };
     const auto ts = UnixNanos{next().get_int64()};
     ++cell;
-    const auto promoted = std::uint64_t{next().get_uint64()};
-    ++cell;
+    std::uint64_t promoted = 0;
+    if (has_ != Has::kNothing) {
+      promoted = next().get_uint64();
+      ++cell;
+    }
     std::uint64_t body_type = 0;
-    if (has_body_type_) {
+    if (has_ == Has::kPromotedAndBodyType) {
       body_type = next().get_uint64();
       ++cell;
     }
@@ -196,6 +210,13 @@ Result<void> RowWriter::append(std::string& out, std::string_view line, std::str
           out += '}';
           break;
         }
+        case Render::kIds:
+          // Its cell is consumed like any other.
+          (void)token_of(value);
+          out += '{';
+          append_identifiers([](const Identifier&) { return true; }, true);
+          out += '}';
+          break;
       }
       ++cell;
     }

@@ -1,6 +1,6 @@
-// Rows of spans and logs: which columns a statement asks for, and the JSON object of docs/openapi.yaml made of each row
-// that comes back. The engine could write the objects itself, but analysing such a statement took it longer than
-// running it. Internal to the reader.
+// Rows of spans, logs and events: which columns a statement asks for, and the JSON object of docs/openapi.yaml made of
+// each row that comes back. The engine could write the objects itself, but analysing such a statement took it longer
+// than running it. Internal to the reader.
 //
 //   SELECT {writer.columns()} FROM … FORMAT JSONCompactEachRow
 //   writer.append(out, line)
@@ -28,6 +28,7 @@ class RowWriter {
  public:
   static RowWriter of_spans(const IdentifierCatalogue& catalogue);
   static RowWriter of_logs(const IdentifierCatalogue& catalogue);
+  static RowWriter of_events(const IdentifierCatalogue& catalogue);
 
   // What follows SELECT. The first column is the time in nanoseconds: see time_of().
   const std::string& columns() const { return sql_; }
@@ -49,6 +50,7 @@ class RowWriter {
     kJsonArray,   // likewise []
     kBody,        // text, or JSON, as body_type says
     kAttributes,  // with those that live in identifier columns put back, and then the identifiers as "ids"
+    kIds,         // the identifiers alone; the column is not looked at
   };
   struct Column {
     std::string_view sql;
@@ -57,7 +59,9 @@ class RowWriter {
   };
 
  private:
-  RowWriter(const IdentifierCatalogue& catalogue, std::vector<Column> columns, bool has_body_type);
+  // What a row has beside its members.
+  enum class Has : std::uint8_t { kNothing, kPromoted, kPromotedAndBodyType };
+  RowWriter(const IdentifierCatalogue& catalogue, std::vector<Column> columns, Has has);
 
   struct Identifier {
     std::string member;  // "name":
@@ -65,7 +69,7 @@ class RowWriter {
   };
   std::vector<Identifier> identifiers_;
   std::vector<Column> columns_;
-  bool has_body_type_;
+  Has has_;
   std::string sql_;
 };
 

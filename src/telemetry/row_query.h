@@ -19,7 +19,7 @@ struct StoreReader::Slice {
 struct StoreReader::RowQuery {
   Signal signal = Signal::kSpan;
   TimeRange time;
-  Order order = Order::kOldestFirst;  // by time, then trace, then span
+  Order order = Order::kOldestFirst;  // by time, then trace, then span or event
   std::string columns;
   std::string_view format = "JSONCompactEachRow";
   std::function<void(Condition&)> add_filter;  // beside time and scope

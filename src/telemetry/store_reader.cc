@@ -44,7 +44,8 @@ StoreReader::StoreReader(Client& client, const IdentifierCatalogue& catalogue, C
       catalogue_(catalogue),
       clock_(clock),
       span_writer_(RowWriter::of_spans(catalogue)),
-      log_writer_(RowWriter::of_logs(catalogue)) {
+      log_writer_(RowWriter::of_logs(catalogue)),
+      event_writer_(RowWriter::of_events(catalogue)) {
   for (const IdentifierDefinition& definition : catalogue.all()) kinds_.push_back(definition.name);
 }
 
@@ -69,6 +70,7 @@ Result<UnixNanos> StoreReader::boundary(const ReadOptions& options) {
 
 Result<std::vector<StoreReader::Slice>> StoreReader::slices(Signal signal, const TimeRange& time, Order order,
                                                             const ReadOptions& options) {
+  if (signal == Signal::kEvent) return std::vector<Slice>{{"events", time}};
   auto border = boundary(options);
   if (!border) return std::unexpected(std::move(border).error());
   const bool is_spans = signal == Signal::kSpan;
@@ -102,9 +104,10 @@ Result<void> StoreReader::each_row(const Scope& scope, const RowQuery& query, co
         return !is_done;
       });
       auto done = client_.stream(
-          fmt::format("SELECT {} FROM {}.{} WHERE {} ORDER BY ts {}, trace_id {}, span_id {} LIMIT {} FORMAT {}",
-                      query.columns, client_.database(), slice.table, where.sql(), direction, direction, direction,
-                      query.rows_wanted(), query.format),
+          fmt::format("SELECT {} FROM {}.{} WHERE {} ORDER BY ts {}, trace_id {}, {} {} LIMIT {} FORMAT {}",
+                      query.columns, client_.database(), slice.table, where.sql(), direction, direction,
+                      query.signal == Signal::kEvent ? "event_id" : "span_id", direction, query.rows_wanted(),
+                      query.format),
           statement, [&](std::string_view piece) { return lines.feed(piece); });
       if (is_done) return {};
       if (!done) return done;

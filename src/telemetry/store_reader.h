@@ -60,7 +60,9 @@ class StoreReader final : public Reader {
   Result<Page> list(const Scope& scope, Signal signal, const TimeRange& time, Order order, const PageRequest& page,
                     const ReadOptions& options, const std::function<void(Condition&)>& add_filter);
   Result<TimeRange> bounds_of_trace(const Scope& scope, std::string_view trace_id, const ReadOptions& options);
-  const RowWriter& writer(Signal signal) const { return signal == Signal::kSpan ? span_writer_ : log_writer_; }
+  const RowWriter& writer(Signal signal) const {
+    return signal == Signal::kSpan ? span_writer_ : signal == Signal::kLog ? log_writer_ : event_writer_;
+  }
 
   // The oldest rows of one signal for a page of a journey, as many as fill it.
   struct JourneyRow;
@@ -74,7 +76,7 @@ class StoreReader final : public Reader {
   const IdentifierCatalogue& catalogue_;
   Clock& clock_;
   std::vector<std::string> kinds_;
-  const RowWriter span_writer_, log_writer_;
+  const RowWriter span_writer_, log_writer_, event_writer_;
 
   std::mutex boundary_mutex_;
   UnixNanos boundary_ = 0;

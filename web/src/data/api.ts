@@ -2,7 +2,7 @@
 import { signal } from '@preact/signals';
 import type { ApiGet } from './types.gen';
 
-export type { Span, Log, TraceOutline, KindSummary } from './types.gen';
+export type { Span, Log, DomainEvent, TraceOutline, KindSummary } from './types.gen';
 export type Answer<P extends keyof ApiGet> = ApiGet[P]['answer'];
 export type LogHistogram = Answer<'/api/v1/logs/histogram'>;
 export type IngestStatus = Answer<'/api/v1/ingest/status'>;

@@ -5,6 +5,279 @@ export const IDENTIFIERS: readonly string[] = ["trace_id","span_id","request_id"
 
 export type Time = string;
 
+export type TimeMs = string;
+
+export type TimeMsOrNull = string | null;
+
+export type RunState = "ready" | "waiting" | "held" | "running" | "succeeded" | "failed" | "dead" | "cancelled" | "discarded";
+
+export type Run = {
+  readonly run_id: string;
+  readonly state: RunState;
+  readonly kind: "managed" | "observed";
+  readonly dead_letter: boolean;
+  readonly workflow: string;
+  readonly client_id?: string | null;
+  readonly platform?: string | null;
+  readonly lane?: string | null;
+  readonly agent?: string | null;
+  readonly pool?: string;
+  readonly priority?: number;
+  readonly concurrency_key?: string | null;
+  readonly attempt: number;
+  /** Retries made. */
+  readonly retry_count: number;
+  /** Retries after the first try. */
+  readonly max_retries: number;
+  readonly failure_reason: string | null;
+  /** scheduled, backoff, sleep, signal or approval. */
+  readonly waits_for?: string | null;
+  /** What holds it: a limit, a switch or a pause. */
+  readonly held_by?: string | null;
+  readonly due_at?: TimeMsOrNull;
+  readonly created_at: TimeMs;
+  readonly started_at?: TimeMsOrNull;
+  readonly finished_at?: TimeMsOrNull;
+  readonly tokens: number;
+  readonly cost_usd: number;
+  readonly open_failures?: number;
+  readonly correlation_id?: string | null;
+  readonly trace_id?: string | null;
+  /** name, code, message, class, http_status, stack, step: those that are known. */
+  readonly last_error: Readonly<Record<string, unknown>> | null;
+};
+
+export type RunList = {
+  readonly items: readonly Run[];
+  readonly next_cursor: NextCursor;
+};
+
+export type RunDetail = Run & {
+  readonly lease: {
+    readonly runner_id?: string | null;
+    readonly leased_at?: TimeMsOrNull;
+    readonly lease_expires_at?: TimeMsOrNull;
+    readonly last_progress_at?: TimeMsOrNull;
+    readonly age_ms?: number;
+  } | null;
+  /** Grows with each retry from the start. */
+  readonly generation?: number;
+  /** What travels with the run. */
+  readonly context?: Readonly<Record<string, unknown>>;
+  readonly payload?: unknown;
+  readonly result?: unknown;
+  readonly progress?: unknown;
+  readonly steps: readonly ({
+    readonly step: number;
+    readonly name: string;
+    readonly generation?: number;
+    readonly status: "running" | "completed" | "failed" | "waiting";
+    readonly attempt: number;
+    readonly retry_count: number;
+    readonly started_at: TimeMsOrNull;
+    readonly finished_at: TimeMsOrNull;
+    readonly until?: TimeMsOrNull;
+    readonly metrics: {
+      readonly duration_ms: number | null;
+      readonly tokens: number;
+      readonly cost_usd: number;
+    };
+    readonly result?: unknown;
+    /** With the stack. */
+    readonly error: Readonly<Record<string, unknown>> | null;
+  })[];
+  readonly attempts: readonly ({
+    readonly attempt: number;
+  })[];
+};
+
+export type BulkJob = {
+  readonly job_id: string;
+  readonly action: "retry" | "discard";
+  readonly state: "running" | "finished" | "aborted";
+  readonly total: number;
+  readonly done: number;
+  /** Changed by somebody else in between. */
+  readonly skipped: number;
+  readonly reason?: string;
+  readonly actor?: string;
+  readonly created_at?: TimeMs;
+  readonly finished_at?: TimeMsOrNull;
+};
+
+export type BulkJobDetail = BulkJob & {
+  readonly runs: readonly ({
+    readonly run_id: string;
+    readonly state: RunState;
+    readonly failure_reason?: string | null;
+  })[];
+};
+
+export type Switch = {
+  readonly id: string;
+  readonly mode: "kill" | "pause";
+  readonly reason: string;
+  readonly client_id?: string | null;
+  readonly platform?: string | null;
+  readonly lane?: string | null;
+  readonly workflow?: string | null;
+  readonly tool?: string | null;
+  readonly agent?: string | null;
+  readonly thrown_by: string;
+  readonly thrown_at: TimeMs;
+  /** Leases that it took away. */
+  readonly revoked: number;
+  readonly resumed_by?: string | null;
+  readonly resumed_at?: TimeMsOrNull;
+  readonly resume_reason?: string | null;
+};
+
+export type InFlight = {
+  readonly run_id: string;
+  readonly workflow: string;
+  readonly client_id?: string | null;
+  readonly runner_id?: string | null;
+  readonly leased_at?: TimeMsOrNull;
+  readonly last_progress_at?: TimeMsOrNull;
+};
+
+export type MayI = {
+  readonly allowed: boolean;
+  readonly reason: string | null;
+  readonly switch: {
+    readonly id?: string;
+    readonly reason?: string;
+  } | null;
+  readonly cache_ms: number;
+  readonly on_unreachable: "allow" | "refuse";
+};
+
+export type SideEffect = {
+  readonly side_effect_id: string;
+  readonly state: string;
+  readonly action: string;
+  readonly target: string;
+  readonly payload_hash: string;
+  readonly reservations: number;
+  readonly proof: Readonly<Record<string, unknown>>;
+};
+
+export type ProofRule = {
+  readonly action: string;
+  /** Absent means every lane without a rule of its own. */
+  readonly execution_lane?: string | null;
+  readonly proofs: readonly string[];
+};
+
+export type PolicySnapshot = {
+  readonly policy_snapshot_id: string;
+  readonly content: unknown;
+};
+
+export type PolicyBlock = {
+  readonly id: string;
+  readonly policy: string;
+  readonly reason: string;
+  readonly verdict: string | null;
+};
+
+export type Approval = {
+  readonly id: string;
+  readonly state: "open" | "approved" | "rejected" | "expired" | "withdrawn";
+  readonly title: string;
+  readonly details: unknown;
+  readonly role: string;
+  readonly requested_at: TimeMs;
+  readonly decided_by?: string | null;
+  readonly note?: string | null;
+};
+
+export type Escalation = {
+  readonly id: string;
+  readonly subject: string;
+  readonly severity: number;
+  readonly owner: string | null;
+  readonly opened_at: TimeMs;
+};
+
+export type BulkJobList = {
+  readonly items: readonly BulkJob[];
+  readonly next_cursor: NextCursor;
+};
+
+export type SwitchList = {
+  readonly items: readonly Switch[];
+  readonly next_cursor: NextCursor;
+};
+
+export type InFlightList = {
+  readonly items: readonly InFlight[];
+  readonly next_cursor: NextCursor;
+};
+
+export type SideEffectList = {
+  readonly items: readonly SideEffect[];
+  readonly next_cursor: NextCursor;
+};
+
+export type ProofRuleList = {
+  readonly items: readonly ProofRule[];
+  readonly next_cursor: NextCursor;
+};
+
+export type PolicyBlockList = {
+  readonly items: readonly PolicyBlock[];
+  readonly next_cursor: NextCursor;
+};
+
+export type ApprovalList = {
+  readonly items: readonly Approval[];
+  readonly next_cursor: NextCursor;
+};
+
+export type EscalationList = {
+  readonly items: readonly Escalation[];
+  readonly next_cursor: NextCursor;
+};
+
+export type WorkerList = {
+  readonly items: readonly ({
+    readonly runner_id: string;
+    readonly pool: string;
+    readonly state: "free" | "busy" | "lost" | "draining";
+    readonly capacity: number;
+    readonly in_use: number;
+    readonly seen_at: TimeMs;
+  })[];
+  readonly pools: readonly ({
+    readonly pool: string;
+    readonly workers: number;
+    readonly lost: number;
+    readonly draining: number;
+    readonly capacity: number;
+    readonly in_use: number;
+  })[];
+  readonly next_cursor: NextCursor;
+};
+
+export type RecordList = {
+  readonly items: readonly (Readonly<Record<string, unknown>>)[];
+  readonly next_cursor: NextCursor;
+};
+
+export type AuditList = {
+  readonly items: readonly ({
+    readonly position: number;
+    readonly at: TimeMs;
+    /** What is hashed. */
+    readonly entry: Readonly<Record<string, unknown>>;
+    readonly hash: string;
+    /** after, before, payload, summary; null when withheld or erased. */
+    readonly details: Readonly<Record<string, unknown>> | null;
+  })[];
+  readonly next_cursor: NextCursor;
+};
+
 export type NextCursor = string | null;
 
 export type Partial = boolean;
@@ -98,10 +371,20 @@ export type TraceOutline = {
   readonly spans: readonly (readonly [string, number, number, number, number, number, number, string])[];
 };
 
+export type DomainEvent = {
+  readonly ts: Time;
+  readonly event_id: string;
+  readonly name: string;
+  readonly trace_id: string;
+  readonly ids: Identifiers;
+  readonly data: Readonly<Record<string, unknown>>;
+};
+
 export type KindSummary = {
   readonly kind: string;
   readonly traces: number;
   readonly logs: number;
+  readonly events: number;
   readonly first_ts: Time;
   readonly last_ts: Time;
 };
@@ -358,9 +641,18 @@ export interface ApiGet {
     };
     readonly answer: unknown;
   };
+  readonly "/api/v1/stream": {
+    readonly query: {
+      readonly topics?: string;
+      readonly filters?: Readonly<Record<string, string>>;
+      readonly last_event_id?: string;
+    };
+    readonly answer: unknown;
+  };
   readonly "/api/v1/journeys/{value}": {
     readonly query: {
       readonly kind?: string;
+      readonly items?: string;
       readonly from?: string;
       readonly to?: string;
       readonly limit?: number;
@@ -375,7 +667,9 @@ export interface ApiGet {
         readonly type: "span";
       } & Span | {
         readonly type: "log";
-      } & Log)[];
+      } & Log | {
+        readonly type: "event";
+      } & DomainEvent)[];
       readonly next_cursor: NextCursor;
       readonly partial: Partial;
     };
@@ -388,6 +682,230 @@ export interface ApiGet {
       readonly id: string;
       readonly kinds: readonly KindSummary[];
     };
+  };
+  readonly "/api/v1/runs": {
+    readonly query: {
+      readonly state?: "ready" | "waiting" | "held" | "running" | "succeeded" | "failed" | "dead" | "cancelled" | "discarded";
+      readonly workflow?: string;
+      readonly client_id?: string;
+      readonly platform?: string;
+      readonly lane?: string;
+      readonly agent?: string;
+      readonly pool?: string;
+      readonly runner_id?: string;
+      readonly failure_reason?: string;
+      readonly correlation_id?: string;
+      readonly trace_id?: string;
+      readonly from?: string;
+      readonly to?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: RunList;
+  };
+  readonly "/api/v1/runs/failed": {
+    readonly query: {
+      readonly state?: "ready" | "waiting" | "held" | "running" | "succeeded" | "failed" | "dead" | "cancelled" | "discarded";
+      readonly workflow?: string;
+      readonly client_id?: string;
+      readonly platform?: string;
+      readonly lane?: string;
+      readonly agent?: string;
+      readonly pool?: string;
+      readonly runner_id?: string;
+      readonly failure_reason?: string;
+      readonly correlation_id?: string;
+      readonly trace_id?: string;
+      readonly from?: string;
+      readonly to?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: RunList;
+  };
+  readonly "/api/v1/runs/{run_id}": {
+    readonly query: {};
+    readonly answer: RunDetail;
+  };
+  readonly "/api/v1/bulk-jobs": {
+    readonly query: {
+      readonly limit?: number;
+    };
+    readonly answer: BulkJobList;
+  };
+  readonly "/api/v1/bulk-jobs/{job_id}": {
+    readonly query: {};
+    readonly answer: BulkJobDetail;
+  };
+  readonly "/api/v1/switches": {
+    readonly query: {
+      readonly all?: boolean;
+      readonly limit?: number;
+    };
+    readonly answer: SwitchList;
+  };
+  readonly "/api/v1/switches/{switch_id}/in-flight": {
+    readonly query: {};
+    readonly answer: InFlightList;
+  };
+  readonly "/api/v1/may-i": {
+    readonly query: {
+      readonly client_id?: string;
+      readonly platform?: string;
+      readonly lane?: string;
+      readonly workflow?: string;
+      readonly tool?: string;
+      readonly agent?: string;
+      readonly action_class?: string;
+    };
+    readonly answer: MayI;
+  };
+  readonly "/api/v1/side-effects": {
+    readonly query: {
+      readonly state?: "reserved" | "committed" | "unknown" | "unverified" | "released";
+      readonly run_id?: string;
+      readonly to_check?: boolean;
+      readonly limit?: number;
+    };
+    readonly answer: SideEffectList;
+  };
+  readonly "/api/v1/side-effects/{side_effect_id}": {
+    readonly query: {};
+    readonly answer: SideEffect;
+  };
+  readonly "/api/v1/proof-rules": {
+    readonly query: {};
+    readonly answer: ProofRuleList;
+  };
+  readonly "/api/v1/policies/{policy_snapshot_id}": {
+    readonly query: {};
+    readonly answer: PolicySnapshot;
+  };
+  readonly "/api/v1/policies/blocks": {
+    readonly query: {
+      readonly all?: boolean;
+      readonly limit?: number;
+    };
+    readonly answer: PolicyBlockList;
+  };
+  readonly "/api/v1/approvals": {
+    readonly query: {
+      readonly all?: boolean;
+      readonly limit?: number;
+    };
+    readonly answer: ApprovalList;
+  };
+  readonly "/api/v1/approvals/{approval_id}": {
+    readonly query: {};
+    readonly answer: Approval;
+  };
+  readonly "/api/v1/escalations": {
+    readonly query: {
+      readonly all?: boolean;
+      readonly limit?: number;
+    };
+    readonly answer: EscalationList;
+  };
+  readonly "/api/v1/workers": {
+    readonly query: {};
+    readonly answer: WorkerList;
+  };
+  readonly "/api/v1/agent_runs": {
+    readonly query: {
+      readonly client_id?: string;
+      readonly ref?: string;
+      readonly status?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: RecordList;
+  };
+  readonly "/api/v1/agent_logs": {
+    readonly query: {
+      readonly client_id?: string;
+      readonly ref?: string;
+      readonly status?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: RecordList;
+  };
+  readonly "/api/v1/workflow_triggers": {
+    readonly query: {
+      readonly client_id?: string;
+      readonly ref?: string;
+      readonly status?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: RecordList;
+  };
+  readonly "/api/v1/workflow_failures": {
+    readonly query: {
+      readonly client_id?: string;
+      readonly ref?: string;
+      readonly status?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: RecordList;
+  };
+  readonly "/api/v1/webhook_events": {
+    readonly query: {
+      readonly trace_id?: string;
+      readonly model?: string;
+      readonly event_type?: string;
+      readonly status?: string;
+      readonly from?: string;
+      readonly to?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: RecordList;
+  };
+  readonly "/api/v1/audit_logs": {
+    readonly query: {
+      readonly from?: string;
+      readonly to?: string;
+      readonly action?: string;
+      readonly actor_id?: string;
+      readonly target_id?: string;
+      readonly client_id?: string;
+      readonly audit_id?: string;
+      readonly request_id?: string;
+      readonly correlation_id?: string;
+      readonly trace_id?: string;
+      readonly span_id?: string;
+      readonly run_id?: string;
+      readonly step_id?: string;
+      readonly job_id?: string;
+      readonly policy_snapshot_id?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: AuditList;
+  };
+  readonly "/api/v1/audit": {
+    readonly query: {
+      readonly from?: string;
+      readonly to?: string;
+      readonly action?: string;
+      readonly actor_id?: string;
+      readonly target_id?: string;
+      readonly client_id?: string;
+      readonly audit_id?: string;
+      readonly request_id?: string;
+      readonly correlation_id?: string;
+      readonly trace_id?: string;
+      readonly span_id?: string;
+      readonly run_id?: string;
+      readonly step_id?: string;
+      readonly job_id?: string;
+      readonly policy_snapshot_id?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: AuditList;
   };
   readonly "/api/v1/ingest/balance": {
     readonly query: {};

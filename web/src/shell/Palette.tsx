@@ -65,7 +65,7 @@ export function Palette({ mode }: { readonly mode: 'commands' | 'find' }) {
           id: `kind:${k.kind}`,
           icon: 'waypoints',
           title: `${k.kind} ${id}`,
-          note: `${plural(k.traces, 'trace')} · ${plural(k.logs, 'log')} · last ${age(Math.max(0, tick.peek() - ms(k.last_ts)))} ago`,
+          note: `${plural(k.traces, 'trace')} · ${plural(k.logs, 'log')} · ${plural(k.events, 'event')} · last ${age(Math.max(0, tick.peek() - ms(k.last_ts)))} ago`,
           run: () => open(id, several ? k.kind : undefined),
         });
       }

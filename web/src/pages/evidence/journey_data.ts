@@ -1,6 +1,14 @@
 // Brings a journey together: what the identifier is known as, the outlines of its traces, and the logs at their
 // instant, as one tree.
-import { get, Problem, type KindSummary, type Log, type Span, type TraceOutline } from '../../data/api';
+import {
+  get,
+  Problem,
+  type DomainEvent,
+  type KindSummary,
+  type Log,
+  type Span,
+  type TraceOutline,
+} from '../../data/api';
 import type { Range } from '../../lib/time';
 import { preciseMs } from '../../lib/time';
 import { isError } from '../../lib/level';
@@ -55,6 +63,7 @@ export async function loadJourney(
 
   let traces: TraceView[] = [];
   let looseLogs: Log[] = [];
+  const events: Log[] = [];
   let tracesKnown = 0;
   let more = false;
   let partial = false;
@@ -67,10 +76,10 @@ export async function loadJourney(
   }
   // What the identifier is else known as is not worth waiting for when the trace is there already.
   let kinds: readonly KindSummary[] = direct
-    ? [{ kind: 'trace_id', traces: 1, logs: 0, first_ts: '', last_ts: '' }]
+    ? [{ kind: 'trace_id', traces: 1, logs: 0, events: 0, first_ts: '', last_ts: '' }]
     : (await resolved).kinds;
   if (!direct) {
-    if (shown === '') shown = kinds.toSorted((a, b) => b.traces + b.logs - (a.traces + a.logs))[0]?.kind ?? '';
+    if (shown === '') shown = kinds.toSorted((a, b) => known(b) - known(a))[0]?.kind ?? '';
     if (kinds.length === 0 && range.from === '' && range.to === '') return empty(id, kinds);
     const spans: Span[] = [];
     let skipped: ReadonlySet<string> = new Set(); // traces beyond those shown
@@ -95,7 +104,8 @@ export async function loadJourney(
       for (const item of answer.items) {
         if (skipped.has(item.trace_id)) continue;
         if (item.type === 'span') spans.push(item);
-        else looseLogs.push(item);
+        else if (item.type === 'log') looseLogs.push(item);
+        else events.push(eventLog(item));
       }
       cursor = answer.next_cursor ?? '';
       if (cursor === '') break;
@@ -107,13 +117,27 @@ export async function loadJourney(
     const all = new Set(traces.map((t) => t.traceId));
     looseLogs = looseLogs.filter((l) => l.trace_id === '' || !all.has(l.trace_id));
   }
-  if (traces.length === 0 && looseLogs.length === 0 && !direct) {
+  if (traces.length === 0 && looseLogs.length === 0 && events.length === 0 && !direct) {
     // A trace of which only logs survive is known by those.
     if (shown !== 'trace_id') return empty(id, kinds);
   }
 
-  const wanted = traces.length > 0 || looseLogs.length > 0 ? traces.map((t) => t.traceId) : [id];
-  const fetched = Promise.all(
+  const wanted = traces.length > 0 || looseLogs.length > 0 || events.length > 0 ? traces.map((t) => t.traceId) : [id];
+  // A trace that was opened by its own id has not been asked for its events yet.
+  const eventsOfTrace = direct
+    ? get(
+        '/api/v1/journeys/{value}',
+        { value: id },
+        { ...time, kind: 'trace_id', items: 'event', limit: 1000 },
+        abort,
+      ).then(
+        (answer) => {
+          for (const item of answer.items) if (item.type === 'event') events.push(eventLog(item));
+        },
+        () => undefined,
+      )
+    : undefined;
+  const fetchedLogs = Promise.all(
     wanted.map((traceId) =>
       get(
         '/api/v1/logs',
@@ -123,8 +147,9 @@ export async function loadJourney(
       ),
     ),
   );
+  const fetched = Promise.all([fetchedLogs, eventsOfTrace]).then(([pages]) => pages);
   const assemble = (pages: Awaited<typeof fetched>, pending: boolean): Journey => {
-    const logs = [...looseLogs, ...pages.flatMap((p) => p.logs)].sort((a, b) =>
+    const logs = [...looseLogs, ...events, ...pages.flatMap((p) => p.logs)].sort((a, b) =>
       a.ts < b.ts ? -1 : a.ts > b.ts ? 1 : 0,
     );
     return {
@@ -165,6 +190,34 @@ export async function loadJourney(
     );
   }
   return assemble(first ?? [], !first);
+}
+
+function known(kind: KindSummary): number {
+  return kind.traces + kind.logs + kind.events;
+}
+
+const BAD_NEWS = /fail|dead|lost|expired|revoked|blocked|stalled|rejected|unverified/;
+
+// A domain event stands on the timeline as a line of Fettle's own.
+function eventLog(event: DomainEvent): Log {
+  const bad = BAD_NEWS.test(event.name);
+  return {
+    ts: event.ts,
+    observed_ts: event.ts,
+    severity_number: bad ? 17 : 9,
+    severity_text: '',
+    level: bad ? 'error' : 'info',
+    body: event.name,
+    event_name: event.name,
+    trace_id: event.trace_id,
+    span_id: '',
+    service_name: 'fettle',
+    attrs: event.data as Log['attrs'],
+    resource: {},
+    ids: event.ids,
+    scope_name: '',
+    flags: 0,
+  };
 }
 
 function empty(id: string, kinds: readonly KindSummary[]): Journey {
