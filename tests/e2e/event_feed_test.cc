@@ -92,6 +92,8 @@ TEST_F(EventFeedTest, EventsBecomeReadableUnderTheirIdentifiers) {
   feed();
   EXPECT_EQ(ask("SELECT count() FROM fettle.events WHERE workspace = 'w' AND client_id = 'acme'"), "5");
   EXPECT_EQ(ask("SELECT count() FROM fettle.events WHERE run_id = 'run_1' AND data != ''"), "2");
+  EXPECT_EQ(ask("SELECT groupBitOr(signals) FROM fettle.identifiers WHERE value_hash = sipHash64('run_1')"), "4")
+      << "what a journey finds them by";
 }
 
 TEST_F(EventFeedTest, WhatWasDeliveredBeforeAKillIsNotThereTwice) {

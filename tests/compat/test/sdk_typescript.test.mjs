@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { root, startServer } from '../server.mjs';
+import { root, startServer, until } from '../server.mjs';
 
 let server;
 before(async () => { server = await startServer(); });
@@ -37,9 +37,36 @@ test('a lead whose CRM never answers is tried four times at its last step, and i
   const run = await server.json(`/api/v1/runs/${JSON.parse(failed[0]).runId}`);
   assert.deepEqual([run.state, run.retry_count, run.max_retries, run.tokens], ['dead', 3, 3, 556]);
   assert.equal(run.last_error.code, 'API_TIMEOUT');
+  // What the ledger did is on the run's timeline, in order.
+  const story = await until('the end of the story', async () => {
+    const { items } = await server.json(`/api/v1/journeys/${run.run_id}?items=event`);
+    const names = items.map((item) => item.name);
+    return names.includes('run.dead_lettered') && names;
+  });
+  assert.deepEqual(story.filter((name) => name.startsWith('run.')).slice(0, 2), ['run.enqueued', 'run.started']);
+  assert.equal(story.filter((name) => name === 'run.retry_scheduled').length, 3);
   assert.deepEqual(run.steps.map((step) => [step.name, step.status]), [
     ['parseEmail', 'completed'], ['enrichCompany', 'completed'], ['scoreLead', 'completed'], ['createCRMRecord', 'failed'],
   ]);
+});
+
+test('what happens to runs is seen as it happens', async () => {
+  const abort = new AbortController();
+  const stream = await fetch(`${server.base}/api/v1/stream?topics=run`, { signal: abort.signal });
+  assert.equal(stream.headers.get('content-type'), 'text/event-stream');
+  const seen = (async () => {
+    let text = '';
+    for await (const piece of stream.body.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      if (text.includes('event: run.enqueued')) return text;
+    }
+    return text;
+  })();
+  await server.json('/api/v1/runs', {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ workflow: 'watched', client_id: 'acme' }) });
+  const text = await seen;
+  abort.abort();
+  assert.match(text, /id: \d+\.\d+\nevent: run\.[a-z_]+\ndata: \{"id":"/);
 });
 
 test('a CRM that recovers in time ends in success, the first three steps run once', async () => {
