@@ -1,8 +1,10 @@
 // People at the door: /api/v1/session (sign in, who am I, sign out), one's password, links.
 #include <boost/json.hpp>
 
+#include "access/links.h"
 #include "api/access_routes.h"
 #include "api/json_body.h"
+#include "api/times.h"
 #include "core/json.h"
 
 namespace fettle::api {
@@ -69,6 +71,27 @@ void redeem(const AccessRoutes& routes, Exchange exchange) {
       [held = std::move(exchange), secure](Result<access::Accounts::SignedIn> signed_in) mutable {
         welcome(std::move(held), std::move(signed_in), secure);
       });
+}
+
+// What the page behind a link asks for depends on what the link is for. Nothing is told that its mail did not say.
+void look_at_link(const AccessRoutes& routes, Exchange exchange) {
+  if (!is_open(routes, exchange)) return;
+  auto body = parse_object(exchange.request().body, {"link"});
+  if (!body) return exchange.problem(body.error());
+  auto link = text_member(*body, "link");
+  if (!link) return exchange.problem(link.error());
+  routes.rooms.ledger->read(
+      [credential = std::string(*link), now = routes.clock.now()](db::Reader& reader) {
+        return access::find_link(reader, credential, now);
+      },
+      db::Database::Done<access::Link>([held = std::move(exchange)](Result<access::Link> found) mutable {
+        if (!found) return held.problem(found.error());
+        held.json(json::serialize(json::object{{"purpose", access::to_string(found->purpose)},
+                                               {"email", found->email},
+                                               {"workspace", found->workspace.value},
+                                               {"role", access::to_string(found->membership.role)},
+                                               {"expires_at", format_time(found->expires_at)}}));
+      }));
 }
 
 json::value clients_value(const std::vector<ClientId>& clients) {
@@ -175,6 +198,7 @@ void add_session_routes(Router& router, AccessRoutes& routes) {
   };
   add_public_post(router, "/api/v1/session", with(log_in));
   add_public_post(router, "/api/v1/links/redeem", with(redeem));
+  add_public_post(router, "/api/v1/links/look", with(look_at_link));
   add_route(router, "GET", "/api/v1/session", Action::kOwnAccount, with(get_session));
   add_route(router, "DELETE", "/api/v1/session", Action::kOwnAccount, with(log_out));
   add_route(router, "POST", "/api/v1/session/password", Action::kOwnAccount, with(set_password));

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "access/links.h"
 #include "core/log.h"
 #include "server/commands.h"
 #include "server/config.h"
@@ -88,10 +89,9 @@ int serve(const ConfigFlags& flags) {
                at.http, at.otlp_http, at.otlp_grpc);
     if (const std::string link = (*server)->first_owner_link(); !link.empty()) {
       fmt::print(
-          "Nobody owns this server yet. This link makes the first owner, once, within a day:\n"
-          "  curl -X POST http://{}/api/v1/links/redeem -H 'Content-Type: application/json' \\\n"
-          "    -d '{{\"link\":\"{}\",\"email\":\"you@example.com\",\"name\":\"You\",\"password\":\"a long one\"}}'\n",
-          at.http, link);
+          "Nobody owns this server yet. This page makes the first owner, once, within a day:\n"
+          "  http://{}{}\n",
+          at.http, access::link_path(link));
     }
     std::fflush(stdout);
     log::info("ready", {{"took_ms", took_ms()}});

@@ -32,8 +32,10 @@ export async function startServer({ args = [], config, dev = true } = {}) {
     writeFileSync(join(data, 'config.yaml'), config);
     all.push('--config', join(data, 'config.yaml'));
   }
-  const child = spawn(binary, all, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(binary, all, { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
+  let printed = '';
+  child.stdout.on('data', (chunk) => { printed = (printed + chunk).slice(-20_000); });
   child.stderr.on('data', (chunk) => { log = (log + chunk).slice(-20_000); });
   const exited = new Promise((ok) => child.once('exit', (code, signal) => ok({ code, signal })));
   const portsFile = join(data, 'ports.json');
@@ -56,6 +58,7 @@ export async function startServer({ args = [], config, dev = true } = {}) {
       otlpHttp: `http://127.0.0.1:${ports.otlp_http}`,
       otlpGrpc: `http://127.0.0.1:${ports.otlp_grpc}`,
       log: () => log,
+      printed: () => printed,
       sql: (query, headers = {}) => json('/api/v1/sql', {
         method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ query }) }),
       async stop({ keep = false } = {}) {

@@ -19,7 +19,8 @@ import { Help } from './shell/Help';
 import { Palette } from './shell/Palette';
 import { PLACES, Rail, TabBar } from './shell/Rail';
 import { StatusLine } from './shell/StatusLine';
-import { TokenGate } from './shell/TokenGate';
+import { Gate } from './shell/Gate';
+import { Welcome } from './shell/Welcome';
 import { TopBar } from './shell/TopBar';
 import { overlay } from './shell/overlay';
 import css from './app.module.css';
@@ -106,7 +107,7 @@ export function App() {
   const subject = id || param('id');
   const time = range.value;
   useEffect(() => {
-    const title = place === 'unknown' || place === 'home' ? '' : TITLES[place];
+    const title = place === 'welcome' ? 'Welcome' : place === 'unknown' || place === 'home' ? '' : TITLES[place];
     const what = subject !== '' && place === 'journey' ? `${subject.slice(0, 40)} · ` : '';
     const when = place === 'logs' || place === 'traces' ? `${rangeLabel(time, (ms) => dayClock(ms, zone()))} · ` : '';
     document.title = `${title === '' ? '' : `${what}${title} · ${when}`}${workspace} · Fettle`;
@@ -159,8 +160,10 @@ export function App() {
         <div class={css.column}>
           <TopBar />
           <main id="main" class={css.main} tabIndex={-1}>
-            {needsToken.value ? (
-              <TokenGate />
+            {place === 'welcome' ? (
+              <Welcome />
+            ) : needsToken.value ? (
+              <Gate />
             ) : place === 'unknown' ? (
               <Empty why="empty" title="There is no page at this address.">
                 <p>

@@ -7,7 +7,7 @@ export type Place = 'journey' | 'traces' | 'logs' | 'start';
 
 interface Location {
   readonly workspace: string;
-  readonly place: Place | 'unknown' | 'home';
+  readonly place: Place | 'unknown' | 'home' | 'welcome';
   readonly id: string; // the last segment of /evidence/traces/:id
   readonly query: Query;
 }
@@ -30,7 +30,10 @@ function read(): Location {
   const path = decodeURI(window.location.pathname.slice(prefix().length));
   const query = parseQuery(window.location.search);
   const match = /^\/w\/([^/]+)(?:\/(.*))?$/.exec(path.replace(/\/$/, ''));
-  if (!match) return { workspace: own, place: path === '/' || path === '' ? 'home' : 'unknown', id: '', query };
+  if (!match) {
+    const place = path === '/' || path === '' ? 'home' : path === '/welcome' ? 'welcome' : 'unknown';
+    return { workspace: own, place, id: '', query };
+  }
   const workspace = match[1]!;
   const rest = match[2] ?? '';
   if (rest === '' || rest === 'evidence') return { workspace, place: 'home', id: '', query };

@@ -94,6 +94,31 @@ function noteClock(response: Response, sentAt: number): void {
   clockOffsetMs.value = Math.abs(offset) < 2000 ? 0 : Math.round(offset);
 }
 
+// Sends what a person entered before anybody is known: signing in, and what stands behind a link. The answer's session is
+// a cookie that scripts do not see.
+export async function postPublic<T>(path: string, body: Readonly<Record<string, string>>): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(address(path), {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
+      body: JSON.stringify(body),
+      credentials: 'same-origin',
+    });
+  } catch {
+    throw new Problem('network', 'The server does not answer.', '', 0);
+  }
+  if (!response.ok) throw await problemOf(response);
+  return (await response.json()) as T;
+}
+
+// Somebody has signed in: whatever was refused is asked again.
+export const signedIn = signal(0);
+export function noteSignedIn(): void {
+  needsToken.value = false;
+  signedIn.value += 1;
+}
+
 export async function get<P extends keyof ApiGet>(
   path: P,
   parts: Readonly<Record<string, string>>,

@@ -15,7 +15,10 @@ const VIEW = new Set(['from', 'to', 'tz', 'live', 'sel', 'sort', 'id', 'kind', '
 const SPANS = new Set(['service', 'name', 'status', 'trace_id', 'span_id', 'duration_ms_min', 'duration_ms_max', 'q']);
 const LOGS = new Set(['service', 'level', 'event_name', 'trace_id', 'span_id', 'q']);
 const KNOWN = new Set(IDENTIFIERS);
-const DEFAULT_FROM: Readonly<Partial<Record<Place | 'unknown' | 'home', string>>> = { traces: '-1h', logs: '-1h' };
+const DEFAULT_FROM: Readonly<Partial<Record<Place | 'unknown' | 'home' | 'welcome', string>>> = {
+  traces: '-1h',
+  logs: '-1h',
+};
 
 export const range = computed<Range>(() => {
   const { query, place } = location.value;

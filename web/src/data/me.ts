@@ -1,6 +1,6 @@
-// Who our token is to the server. Asked once, and again with every other token.
+// Who we are to the server. Asked once, and again with every other token or person.
 import { effect } from '@preact/signals';
-import { get, token, Problem, type Answer } from './api';
+import { get, signedIn, token, Problem, type Answer } from './api';
 
 export type Me = Answer<'/api/v1/me'>;
 
@@ -26,6 +26,7 @@ export function startMe(known: (me: Me) => void): () => void {
   };
   const dispose = effect(() => {
     void token.value;
+    void signedIn.value;
     stop();
     abort = new AbortController();
     void ask();
