@@ -23,11 +23,11 @@ export const nanos = (ms = Date.now()) => `${Math.round(ms)}000000`;
 // ---- the server ----------------------------------------------------------------------------------------------------
 
 export class Fettle {
-  constructor({ args = [], config, dev = true, data } = {}) {
+  constructor({ args = [], config, dev = true, data, http: address = '127.0.0.1:0' } = {}) {
     this.folder = mkdtempSync(join(tmpdir(), 'fettle-faults-'));
     this.data = data ?? join(this.folder, 'data');
     this.logFile = join(this.folder, 'server.log');
-    this.args = ['serve', '--data', this.data, ...['http', 'otlp-http', 'otlp-grpc'].flatMap((name) => [`--${name}`, '127.0.0.1:0']), ...args];
+    this.args = ['serve', '--data', this.data, '--http', address, ...['otlp-http', 'otlp-grpc'].flatMap((name) => [`--${name}`, '127.0.0.1:0']), ...args];
     if (dev) this.args.push('--dev');
     if (config) {
       writeFileSync(join(this.folder, 'fettle.yaml'), config);
