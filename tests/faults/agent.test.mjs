@@ -1,8 +1,10 @@
-// kill -9 of servers and workers at random moments while agents publish on a platform that counts what became visible:
-// every post once, no run lost, nothing left in doubt without being listed.
+// kill -9 of servers, workers and the database at random moments while agents publish on a platform that counts what
+// became visible: every post once, no run lost, nothing left in doubt without being listed.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Fettle as Client } from '../../sdk/typescript/dist/index.js';
@@ -40,8 +42,9 @@ async function freePort() {
   return port;
 }
 
-test(`an agent's ${KILLS * RUNS_BETWEEN_KILLS} posts are visible once each, whoever is killed ${KILLS} times`, { timeout: 3_600_000 }, async (t) => {
-  const server = new Fettle({ http: `127.0.0.1:${await freePort()}` });
+// Lets workers publish while `disturb(kill, world)` does its worst `kills` times, and holds what came of it to the promise.
+async function trial(t, { kills, args = [], disturb }) {
+  const server = new Fettle({ http: `127.0.0.1:${await freePort()}`, args });
   const platform = await startPlatform();
   const workers = [];
   const startWorker = (i) => {
@@ -56,31 +59,25 @@ test(`an agent's ${KILLS * RUNS_BETWEEN_KILLS} posts are visible once each, whoe
   await server.start();
   const client = new Client({ url: server.base });
   for (let i = 0; i < WORKERS; ++i) startWorker(i);
+  const killWorker = async () => {
+    const i = Math.floor(Math.random() * WORKERS);
+    workers[i].child.kill('SIGKILL');
+    await workers[i].exited;
+    startWorker(i);
+  };
 
   const asked = [];
-  const killed = { servers: 0, workers: 0 };
-  for (let kill = 0; kill < KILLS; ++kill) {
+  for (let kill = 0; kill < kills; ++kill) {
     for (let i = 0; i < RUNS_BETWEEN_KILLS; ++i) {
       const key = `post-${kill}-${i}`;
-      // Its own answer may be lost with the server: the same key again is the same run.
+      // The answer may be lost with the server: the same key again is the same run.
       asked.push(client.enqueue({ workflow: 'publish', clientId: 'acme', platform: 'fake', payload: { key }, maxRetries: 200, idempotencyKey: key }));
     }
     await pick(400);
-    if (kill % 4 === 3) {
-      await server.kill();
-      killed.servers += 1;
-      await pick(200);
-      await server.start();
-    } else {
-      const i = Math.floor(Math.random() * WORKERS);
-      workers[i].child.kill('SIGKILL');
-      await workers[i].exited;
-      killed.workers += 1;
-      startWorker(i);
-    }
+    await disturb(kill, { server, killWorker });
   }
   const runs = await Promise.all(asked);
-  assert.equal(new Set(runs.map((run) => run.runId)).size, KILLS * RUNS_BETWEEN_KILLS);
+  assert.equal(new Set(runs.map((run) => run.runId)).size, kills * RUNS_BETWEEN_KILLS);
 
   const states = await until('the end of every run', async () => {
     const tally = {};
@@ -93,11 +90,38 @@ test(`an agent's ${KILLS * RUNS_BETWEEN_KILLS} posts are visible once each, whoe
     return tally;
   }, 300_000);
   const counts = [...platform.visible.values()];
-  t.diagnostic(`${killed.servers} servers and ${killed.workers} workers killed; ${JSON.stringify(states)}; visible: ${counts.length} posts, ${counts.filter((n) => n > 1).length} more than once`);
+  t.diagnostic(`${kills} kills; ${JSON.stringify(states)}; visible: ${counts.length} posts, ${counts.filter((n) => n > 1).length} more than once`);
   assert.deepEqual(states, { succeeded: runs.length });
   assert.deepEqual([...platform.visible].filter(([, n]) => n !== 1), [], 'posts that are visible more than once');
   assert.equal(platform.visible.size, runs.length, 'posts that never became visible');
   const { items: doubtful } = await server.json('/api/v1/side-effects?to_check=true');
   assert.deepEqual(doubtful, [], 'effects in doubt although their runs succeeded');
   await client.close();
+}
+
+test(`posts are visible once each, whether servers or workers are killed, ${KILLS} times`, { timeout: 3_600_000 }, (t) =>
+  trial(t, {
+    kills: KILLS,
+    disturb: async (kill, { server, killWorker }) => {
+      if (kill % 4 !== 3) return killWorker();
+      await server.kill();
+      await pick(200);
+      await server.start();
+    },
+  }));
+
+test(`posts are visible once each, although PostgreSQL crashes ${ROUNDS} times under load`, { timeout: 3_600_000 }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'fettle-faults-postgres-'));
+  chmodSync(folder, 0o711);
+  const postgres = (command) => execFileSync(join(root, 'tools/test_postgres'), [command, join(folder, 'server')]);
+  postgres('start');
+  t.after(() => {
+    postgres('stop');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  await trial(t, {
+    kills: ROUNDS * 2,
+    args: ['--ledger-url', `postgresql://fettle@/postgres?host=${join(folder, 'server')}`],
+    disturb: async (kill, { killWorker }) => (kill % 2 === 0 ? postgres('restart') : killWorker()),
+  });
 });
