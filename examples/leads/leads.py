@@ -1,6 +1,6 @@
 """A lead arrives by mail and goes through four steps: parseEmail, enrichCompany, scoreLead, createCRMRecord. The CRM
-does not answer for the first CRM_FAILURES calls, so the last step fails with API_TIMEOUT; what was done before it is not
-done again."""
+does not answer for the first CRM_FAILURES calls, so the last step fails with API_TIMEOUT; what was done before it is
+not done again."""
 
 import json
 import logging

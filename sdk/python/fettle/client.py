@@ -51,7 +51,9 @@ class Fettle:
             connections_max=connections_max,
         )
         self._enqueuer = Enqueuer(self._caller, queue_items_max)
-        self._services = Services(self._caller, SideEffects(self._caller), may_i.MayI(self._caller), Recorder(self._caller))
+        self._services = Services(
+            self._caller, SideEffects(self._caller), may_i.MayI(self._caller), Recorder(self._caller)
+        )
 
     def enqueue(self, run: NewRun) -> EnqueuedRun:
         """Returns when the run is durable. Calls of several threads travel in one request."""

@@ -104,7 +104,8 @@ class RefusedError(FettleError):
 
 
 class EffectUnknownError(FettleError):
-    """Whether the side effect is visible to the world is unknown, and it was not tried again. A person sees it listed."""
+    """Whether the side effect is visible to the world is unknown, and it was not tried again. A person sees it
+    listed."""
 
     def __init__(self, side_effect_id: str, message: str) -> None:
         super().__init__("effect_unknown", message)
@@ -211,7 +212,7 @@ def error_object(error: BaseException, wall_ms: float) -> dict[str, Any]:
 
 
 def error_text(error: object) -> str:
-    """"API_TIMEOUT: Connection timeout after 5s": the code in front, unless the message already begins with it."""
+    """ "API_TIMEOUT: Connection timeout after 5s": the code in front, unless the message already begins with it."""
     message = str(error)
     code = getattr(error, "code", None)
     if not isinstance(code, str) or message.startswith(f"{code}:"):

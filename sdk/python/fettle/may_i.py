@@ -75,7 +75,10 @@ class MayI:
             with self._lock:
                 rule = self._rules.get(action_class) or on_unreachable or "refuse"
             return Verdict(
-                rule == "allow", f"Fettle does not answer; the rule of {action_class!r} is to {rule}", None, "unreachable"
+                rule == "allow",
+                f"Fettle does not answer; the rule of {action_class!r} is to {rule}",
+                None,
+                "unreachable",
             )
         with self._lock:
             _put(self._rules, action_class, answer["on_unreachable"], _CLASSES_MAX)

@@ -139,9 +139,7 @@ class SideEffects:
             proof["visible"] = False  # performed but not seen (yet): never counts as proven, nor is it done again
         return self._commit(effect_id, Performed(performed.result, proof))
 
-    def _settle_earlier(
-        self, what: str, reserved: Mapping[str, Any], verify: Verify | None
-    ) -> SideEffectResult | None:
+    def _settle_earlier(self, what: str, reserved: Mapping[str, Any], verify: Verify | None) -> SideEffectResult | None:
         """The earlier try's fate: a result when it is visible, None when it is certainly absent."""
         effect_id = str(reserved["side_effect_id"])
         if verify is None:

@@ -467,4 +467,3 @@ def _beaten(run: Run, progress: dict[str, Json] | None, deadline_ms: float, done
         run._progressed = run._progressed or progress
     run._heed(done)
     run._beating = False
-

@@ -1,5 +1,5 @@
-"""The server's half of the wire contract in memory, with faults on demand: what the SDK is tested against where the real
-server cannot be made to fail on cue."""
+"""The server's half of the wire contract in memory, with faults on demand: what the SDK is tested against where the
+real server cannot be made to fail on cue."""
 
 from __future__ import annotations
 
@@ -64,7 +64,13 @@ class FakeServer:
         self.records: dict[str, list[Body]] = defaultdict(list)
         self.effects: dict[str, Body] = {}
         self.decisions: deque[Body] = deque()
-        self.verdict: Body = {"allowed": True, "reason": None, "switch": None, "cache_ms": 1000, "on_unreachable": "refuse"}
+        self.verdict: Body = {
+            "allowed": True,
+            "reason": None,
+            "switch": None,
+            "cache_ms": 1000,
+            "on_unreachable": "refuse",
+        }
         self.lease_ms, self.heartbeat_ms = 10_000, 3_000
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._stored: dict[str, tuple[int, bytes]] = {}
@@ -272,7 +278,11 @@ class FakeServer:
             if effect["state"] == "committed" and all(effect["reserve"].get(name) == body.get(name) for name in names)
         ]
         if not self.decisions and known:
-            return 200, {"side_effect_id": known[-1][0], "decision": "committed", "earlier": {"result": known[-1][1]["result"]}}
+            return 200, {
+                "side_effect_id": known[-1][0],
+                "decision": "committed",
+                "earlier": {"result": known[-1][1]["result"]},
+            }
         effect_id = f"fx_{len(self.effects) + 1}"
         self.effects[effect_id] = {"state": "reserved", "reserve": body}
         decision = self.decisions.popleft() if self.decisions else {"decision": "go_on"}

@@ -193,7 +193,12 @@ class ObservedTest(ServerTest):
         said = [(step["step"], step["name"], step["status"], step.get("tokens")) for step in steps]
         self.assertEqual(
             said,
-            [(1, "one", "running", None), (1, "one", "succeeded", 3), (2, "two", "running", None), (2, "two", "failed", 0)],
+            [
+                (1, "one", "running", None),
+                (1, "one", "succeeded", 3),
+                (2, "two", "running", None),
+                (2, "two", "failed", 0),
+            ],
         )
         (end,) = self.server.of("/runs/run_1/end")
         self.assertEqual((end.body["status"], end.body["error"]["type"], end.body["tokens"]), ("failed", "KeyError", 5))

@@ -7,7 +7,15 @@ import unittest
 import urllib.error
 from email.message import Message
 
-from fettle import FatalError, InvalidValueError, RetryableError, RetryPolicy, error_object, full_jitter_ms, is_retryable
+from fettle import (
+    FatalError,
+    InvalidValueError,
+    RetryableError,
+    RetryPolicy,
+    error_object,
+    full_jitter_ms,
+    is_retryable,
+)
 from fettle import payload_hash, retrying
 from fettle.errors import error_text, parse_retry_after, retry_after_of
 from fettle.jsontext import canonical_json, json_bytes
@@ -61,7 +69,13 @@ class ErrorsTest(unittest.TestCase):
             made = error_object(error, 0)
         self.assertEqual(
             {name: made[name] for name in ("type", "message", "code", "retryable", "retry_after_ms")},
-            {"type": "RetryableError", "message": "API_TIMEOUT: no", "code": "API_TIMEOUT", "retryable": True, "retry_after_ms": 9},
+            {
+                "type": "RetryableError",
+                "message": "API_TIMEOUT: no",
+                "code": "API_TIMEOUT",
+                "retryable": True,
+                "retry_after_ms": 9,
+            },
         )
         self.assertIn("the cause", made["stack"])
         self.assertEqual(error_object(http_error(503), 0)["status"], 503)
@@ -79,7 +93,9 @@ class RetryTest(unittest.TestCase):
         self.assertEqual(full_jitter_ms(policy, 3, 0.5), 400)
         self.assertEqual(full_jitter_ms(policy, 100_000, 1.0), 1000)
 
-    def tries(self, policy: RetryPolicy, clock: ManualClock, error: Exception, stop: threading.Event | None = None) -> int:
+    def tries(
+        self, policy: RetryPolicy, clock: ManualClock, error: Exception, stop: threading.Event | None = None
+    ) -> int:
         count = 0
 
         def body() -> None:
@@ -114,7 +130,19 @@ class JsonTest(unittest.TestCase):
                 json_bytes(value, "x")
 
     def test_canonical_json_is_that_of_rfc_8785(self) -> None:
-        numbers = [333333333.33333329, 1e30, 4.50, 2e-3, 0.000000000000000000000000001, -0.0, 1e21, 1e20, 1e-6, 1e-7, 12.0]
+        numbers = [
+            333333333.33333329,
+            1e30,
+            4.50,
+            2e-3,
+            0.000000000000000000000000001,
+            -0.0,
+            1e21,
+            1e20,
+            1e-6,
+            1e-7,
+            12.0,
+        ]
         expected = "[333333333.3333333,1e+30,4.5,0.002,1e-27,0,1e+21,100000000000000000000,0.000001,1e-7,12]"
         self.assertEqual(canonical_json(numbers), expected)
         names = {"\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "\U0001f600": 5, "\u0080": 6, "\u00f6": 7}

@@ -319,7 +319,9 @@ class WorkerTest(ServerTest):
         self.server.ready(made)
         self.server.until(lambda: made.state == "succeeded")
         self.assertEqual(made.result, {"amount": 5})
-        late = self.server.add("lead", steps=[{"name": "wait:paid", "status": "completed", "result": {"timed_out": True}}])
+        late = self.server.add(
+            "lead", steps=[{"name": "wait:paid", "status": "completed", "result": {"timed_out": True}}]
+        )
         self.server.until(lambda: late.state == "failed")
         self.assertEqual(late.error["type"], "TimeoutError")
 
