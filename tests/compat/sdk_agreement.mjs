@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
-import { root, startServer } from './server.mjs';
+import { root, startServer, until } from './server.mjs';
 
 // Runs a program to its end, with FETTLE_URL in its environment.
 export function program([command, ...args], { cwd = root, env = {} } = {}) {
@@ -44,6 +44,14 @@ export function agreement({ contract, lead, options = {} }) {
     assert.deepEqual([dead.state, dead.retry_count, dead.max_retries, dead.tokens], ['dead', 3, 3, 556]);
     assert.ok(Math.abs(dead.cost_usd - 0.0015) < 1e-9, `cost_usd is ${dead.cost_usd}`);
     assert.equal(dead.last_error.code, 'API_TIMEOUT');
+    // What the ledger did is on the run's timeline, in order.
+    const story = await until('the end of the story', async () => {
+      const { items } = await server.json(`/api/v1/journeys/${dead.run_id}?items=event`);
+      const names = items.map((item) => item.name);
+      return names.includes('run.dead_lettered') && names;
+    });
+    assert.deepEqual(story.filter((name) => name.startsWith('run.')).slice(0, 2), ['run.enqueued', 'run.started']);
+    assert.equal(story.filter((name) => name === 'run.retry_scheduled').length, 3);
     assert.deepEqual(dead.steps.map((step) => [step.name, step.status]), [
       ['parseEmail', 'completed'], ['enrichCompany', 'completed'], ['scoreLead', 'completed'], ['createCRMRecord', 'failed'],
     ]);
