@@ -1,0 +1,6 @@
+include(CMakeFindDependencyMacro)
+find_dependency(CURL)
+find_dependency(Boost 1.75 COMPONENTS json)
+find_dependency(OpenSSL COMPONENTS Crypto)
+find_dependency(Threads)
+include(${CMAKE_CURRENT_LIST_DIR}/fettle-sdk-targets.cmake)

@@ -1,0 +1,12 @@
+// The C++ SDK and its example against the real server.
+import { dirname, join, resolve } from 'node:path';
+import { agreement } from '../sdk_agreement.mjs';
+import { root } from '../server.mjs';
+
+// Beside the server that is tested.
+const build = process.env.FETTLE_BINARY
+  ? resolve(dirname(process.env.FETTLE_BINARY), '..') : join(root, 'build/release');
+agreement({
+  contract: [join(build, 'test/sdk_cpp_test'), '--gtest_filter=ContractTest.*'],
+  lead: [join(build, 'bin/leads_example')],
+});
