@@ -1,6 +1,7 @@
 #include "db/sqlite_database.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sqlite3.h>
 
 #include <utility>
@@ -89,11 +90,20 @@ Result<std::unique_ptr<Database>> SqliteDatabase::open(const std::filesystem::pa
   std::unique_ptr<SqliteDatabase> database(new SqliteDatabase(file, options, clock, registry));
   if (auto ready = database->ensure_writer(); !ready) return std::unexpected(ready.error());
   SqliteDatabase& self = *database;
-  database->write_thread_ = std::thread([&self] { self.write_loop(); });
+  database->write_thread_ = std::thread([&self] {
+    ::pthread_setname_np(::pthread_self(), "db-write");
+    self.write_loop();
+  });
   for (unsigned i = 0; i < std::max(options.readers, 1U); ++i) {
-    database->read_threads_.emplace_back([&self] { self.read_loop(); });
+    database->read_threads_.emplace_back([&self] {
+      ::pthread_setname_np(::pthread_self(), "db-read");
+      self.read_loop();
+    });
   }
-  database->checkpoint_thread_ = std::thread([&self] { self.checkpoint_loop(); });
+  database->checkpoint_thread_ = std::thread([&self] {
+    ::pthread_setname_np(::pthread_self(), "db-checkpoint");
+    self.checkpoint_loop();
+  });
   return database;
 }
 

@@ -105,11 +105,15 @@ Result<OutboxBatch> Outbox::read(db::Reader& reader, OutboxCursor after) const {
     OutboxCursor cursor;
     std::uint64_t size = 0;
     if (auto got = row.into(cursor.transaction_id, cursor.id, size); !got) return std::unexpected(got.error());
-    if (batch.end != after && bytes + size > options_.bytes_max) break;
+    if (batch.end != after && bytes + size > options_.bytes_max) {
+      batch.is_full = true;
+      break;
+    }
     bytes += size;
     batch.end = cursor;
   }
   if (batch.end == after) return batch;
+  if (sizes->size() == static_cast<std::size_t>(options_.rows_max)) batch.is_full = true;
   auto read =
       reader.each(kRows, {after.transaction_id, after.id, batch.end.transaction_id, batch.end.id},
                   [&](const db::Row& row) -> Result<void> {

@@ -54,7 +54,8 @@ struct OutboxRow {
 
 struct OutboxBatch {
   std::vector<OutboxRow> rows;
-  OutboxCursor end;  // where to go on
+  OutboxCursor end;      // where to go on
+  bool is_full = false;  // a limit ended it: there is more
 };
 
 struct ConsumerStatus {
@@ -69,7 +70,7 @@ bool is_visible(const WorkspaceId& workspace, const Event& event, const Scope& s
 class Outbox {
  public:
   struct Options {
-    std::int32_t rows_max = 256;  // of a batch
+    std::int32_t rows_max = 2'048;  // of a batch
     std::uint64_t bytes_max = 4 << 20;
     std::chrono::seconds tail_keep{60};  // how long rows stay for readers without a stored cursor
     std::int32_t trim_rows_max = 5'000;  // of a call

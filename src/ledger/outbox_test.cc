@@ -80,14 +80,17 @@ TEST_P(OutboxTest, ABatchIsBoundedByRowsAndBytes) {
   send({large});
   send({event()});
   std::vector<std::size_t> sizes;
+  std::vector<bool> full;
   for (int i = 0; i < 10; ++i) {
     const auto batch = small.next("x");
     ASSERT_TRUE(batch);
     if (batch->rows.empty()) break;
     sizes.push_back(batch->rows.size());
+    full.push_back(batch->is_full);
     ASSERT_TRUE(small.advance("x", batch->end));
   }
   EXPECT_EQ(sizes, (std::vector<std::size_t>{2, 1, 1, 1}));
+  EXPECT_EQ(full, (std::vector<bool>{true, true, true, false}));
 }
 
 TEST_P(OutboxTest, WhatAllHavePassedIsTrimmedAfterTheTailsTime) {

@@ -1,6 +1,7 @@
 #include "server/event_feed.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <iterator>
@@ -42,7 +43,10 @@ EventFeed::EventFeed(ledger::Outbox& outbox, telemetry::Client& client, const te
       failures_(metrics.counter("fettle_events_failures_total", "Batches of domain events that are sent again.")),
       builder_(catalogue),
       identifiers_(catalogue),
-      thread_([this](const std::stop_token& stop) { work(stop); }) {}
+      thread_([this](const std::stop_token& stop) {
+        ::pthread_setname_np(::pthread_self(), "event-feed");
+        work(stop);
+      }) {}
 
 void EventFeed::stop() {
   thread_.request_stop();
@@ -91,7 +95,7 @@ Result<bool> EventFeed::bring(const std::stop_token& stop) {
     return std::unexpected(std::move(advanced).error());
   }
   is_known_ = true;
-  return true;
+  return batch->is_full;
 }
 
 Result<void> EventFeed::insert(const ledger::OutboxBatch& batch, const std::set<std::string>& stored,

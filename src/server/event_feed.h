@@ -40,7 +40,7 @@ class EventFeed {
 
  private:
   void work(const std::stop_token& stop);
-  // Whether there was anything to bring.
+  // Whether there is more to bring.
   Result<bool> bring(const std::stop_token& stop);
   Result<void> insert(const ledger::OutboxBatch& batch, const std::set<std::string>& stored,
                       const std::stop_token& stop);

@@ -1,6 +1,7 @@
 #include "server/ledger.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <chrono>
 #include <optional>
@@ -86,9 +87,14 @@ struct Ledger::Parts {
   }
 
   void start() {
-    keeper = std::jthread([this](const std::stop_token& stop) { keep(stop); });
-    sequencing =
-        std::jthread([this](const std::stop_token& stop) { sequencer->run(stop, [this] { return lease.held(); }); });
+    keeper = std::jthread([this](const std::stop_token& stop) {
+      ::pthread_setname_np(::pthread_self(), "ledger-keeper");
+      keep(stop);
+    });
+    sequencing = std::jthread([this](const std::stop_token& stop) {
+      ::pthread_setname_np(::pthread_self(), "sequencer");
+      sequencer->run(stop, [this] { return lease.held(); });
+    });
   }
 
   // One thread does what is due, so that a slow store is never asked twice at a time.
