@@ -21,6 +21,7 @@ constexpr std::chrono::seconds kSilenceMax{5};
 // Statements in one sync of execute_many: answers of 30 bytes each stay below what the socket holds, and an error is
 // not followed by thousands of statements in vain.
 constexpr std::size_t kManyWindow = 256;
+constexpr std::size_t kRowsOfInsert = 32;
 constexpr int kEachRows = 1'000;
 
 struct Class {
@@ -42,6 +43,45 @@ constexpr Class kClasses[] = {
 };
 
 char kind_of(const Value& value) { return "nirtb"[value.get().index()]; }
+
+// The text of a plain INSERT for kRowsOfInsert rows in one statement, which takes a server a third of the time of as
+// many statements. Empty for everything else: what follows VALUES may say how rows that meet are to be treated.
+std::string rows_of_insert(std::string_view text, std::size_t width) {
+  static constexpr std::string_view kValues = " VALUES (";
+  const std::size_t values = text.find(kValues);
+  if (!text.starts_with("INSERT INTO ") || values == text.npos || width == 0) return {};
+  // The one list that may stand there: parameters and plain numbers.
+  const std::string_view row = text.substr(values + kValues.size());
+  if (row.find_first_not_of("$0123456789, ") != row.size() - 1 || row.back() != ')') return {};
+  std::string many(text);
+  for (std::size_t i = 1; i < kRowsOfInsert; ++i) {
+    many += ", (";
+    for (std::size_t at = 0; at < row.size(); ++at) {
+      many += row[at];
+      if (row[at] != '$') continue;
+      std::size_t number = 0;
+      const auto [end, error] = std::from_chars(row.data() + at + 1, row.data() + row.size(), number);
+      if (error != std::errc() || number > width) return {};
+      fmt::format_to(std::back_inserter(many), "{}", i * width + number);
+      at = static_cast<std::size_t>(end - row.data()) - 1;
+    }
+  }
+  return many;
+}
+
+// Whether every column holds one kind of value, nulls aside.
+bool alike(std::span<const Value> rows, std::size_t width) {
+  for (std::size_t column = 0; column < width; ++column) {
+    char kind = 'n';
+    for (std::size_t at = column; at < rows.size(); at += width) {
+      const char own = kind_of(rows[at]);
+      if (own == 'n') continue;
+      if (kind != 'n' && kind != own) return false;
+      kind = own;
+    }
+  }
+  return true;
+}
 
 // The URL's password could show where libpq takes a part of it for something else.
 std::string without_password(const Secret& url, std::string message) {
@@ -188,10 +228,7 @@ bool PostgresConnection::send_deferred() {
   return true;
 }
 
-const PostgresConnection::Prepared* PostgresConnection::find_prepared(std::string_view text,
-                                                                      std::span<const Value> values, bool& is_new) {
-  key_.clear();
-  for (const Value& value : values) key_ += kind_of(value);
+const PostgresConnection::Prepared* PostgresConnection::find_prepared(std::string_view text, bool& is_new) {
   key_ += '|';
   key_ += text;
   if (const auto found = by_key_.find(key_); found != by_key_.end()) {
@@ -213,8 +250,31 @@ const PostgresConnection::Prepared* PostgresConnection::find_prepared(std::strin
 bool PostgresConnection::send_statement(std::string_view text, std::span<const Value> values) {
   PostgresParams params;
   if (!params.set(values)) return false;  // checked by the caller
+  key_.clear();
+  for (const Value& value : values) key_ += kind_of(value);
+  return send_prepared(text, params);
+}
+
+bool PostgresConnection::send_rows(const std::string& many, std::size_t width, std::span<const Value> rows) {
+  PostgresParams params;
+  if (!params.set(rows)) return false;
+  // A null takes the kind of its column's other values, so that few shapes of rows have to be prepared.
+  key_.clear();
+  for (std::size_t column = 0; column < width; ++column) {
+    std::size_t typed = column;
+    while (typed < rows.size() && rows[typed].is_null()) typed += width;
+    if (typed >= rows.size()) typed = column;
+    key_ += kind_of(rows[typed]);
+    for (std::size_t at = column; at < rows.size(); at += width) {
+      if (rows[at].is_null()) params.set_type(at, params.types()[typed]);
+    }
+  }
+  return send_prepared(many, params);
+}
+
+bool PostgresConnection::send_prepared(std::string_view text, const PostgresParams& params) {
   bool is_new = false;
-  const Prepared* prepared = find_prepared(text, values, is_new);
+  const Prepared* prepared = find_prepared(text, is_new);
   const std::string name = prepared->name;
   if (is_new) {
     preparing_.push_back(prepared->key);
@@ -380,7 +440,21 @@ Result<std::int64_t> PostgresConnection::execute_many(std::string_view text, std
     affected += one;
     return {};
   };
-  for (std::size_t i = 0; i < count;) {
+  std::size_t i = 0;
+  if (const std::string many = count < kRowsOfInsert ? std::string() : rows_of_insert(text, width); !many.empty()) {
+    while (count - i >= kRowsOfInsert) {
+      if (!send_deferred()) return std::unexpected(lost("while sending"));
+      for (std::size_t sent = 0; sent < kManyWindow && count - i >= kRowsOfInsert; ++sent) {
+        const auto some = rows.subspan(i * width, kRowsOfInsert * width);
+        if (!alike(some, width)) break;
+        if (!send_rows(many, width, some)) return std::unexpected(lost("while sending"));
+        i += kRowsOfInsert;
+      }
+      if (expected_.empty()) break;  // what is left goes row by row
+      if (auto done = finish(text, take); !done) return std::unexpected(done.error());
+    }
+  }
+  while (i < count) {
     if (!send_deferred()) return std::unexpected(lost("while sending"));
     for (const std::size_t end = std::min(count, i + kManyWindow); i < end; ++i) {
       if (!send_statement(text, rows.subspan(i * width, width))) return std::unexpected(lost("while sending"));

@@ -24,6 +24,8 @@ struct pg_result;
 
 namespace fettle::db {
 
+class PostgresParams;
+
 // A connection with our settings. The caller's to finish. kUnavailable when the server does not answer or lets nobody
 // in; no message holds the URL.
 Result<pg_conn*> connect_postgres(const Secret& url, const Options& options);
@@ -80,6 +82,9 @@ class PostgresConnection {
   // Each queues messages for the server; the answers are collected in order by finish().
   bool send_deferred();
   bool send_statement(std::string_view text, std::span<const Value> values);
+  // The same for `rows` of that many values under `many`, the text for all of them.
+  bool send_rows(const std::string& many, std::size_t width, std::span<const Value> rows);
+  bool send_prepared(std::string_view text, const PostgresParams& params);
   // Syncs, then hands the answers of the statements themselves (not of what was deferred) to `take`, in order.
   Result<void> finish(std::string_view text, const std::function<Result<void>(pg_result*)>& take);
   // The next answer, waiting as long as the server may take; null at the end of a statement's answers.
@@ -87,7 +92,8 @@ class PostgresConnection {
   Result<void> pump(bool want_answer);
   Error server_error(const pg_result* result, std::string_view text);
   Error lost(std::string_view what);
-  const Prepared* find_prepared(std::string_view text, std::span<const Value> values, bool& is_new);
+  // By the text behind the kinds in key_.
+  const Prepared* find_prepared(std::string_view text, bool& is_new);
 
   const Options& options_;
   pg_conn* handle_ = nullptr;

@@ -19,6 +19,8 @@ class PostgresParams {
   Result<void> set(std::span<const Value> values);
 
   int count() const { return static_cast<int>(types_.size()); }
+  // Of a null, whose own kind says nothing.
+  void set_type(std::size_t at, unsigned type) { types_[at] = type; }
   const unsigned* types() const { return types_.data(); }
   const char* const* values() const { return values_.data(); }
   const int* lengths() const { return lengths_.data(); }

@@ -279,6 +279,58 @@ TEST_P(Store, AnAnswerOverTheLimitIsTooLargeAndEachReadsItAll) {
   EXPECT_EQ(*sum, 2'499 * 2'500 / 2 - 499 * 500 / 2);
 }
 
+TEST_P(StoreTest, ManyRowsArriveAsTheyWereWhateverIsMissingInThem) {
+  auto database = open_with_table();
+  const auto made = database->write_and_wait([](Transaction& tx) -> Result<std::int64_t> {
+    if (auto table = tx.execute("CREATE TABLE mixed (id BIGINT PRIMARY KEY, fixed BIGINT, note TEXT, score DOUBLE "
+                                "PRECISION, bytes BYTEA)");
+        !table) {
+      return table;
+    }
+    std::vector<Value> rows;
+    for (std::int64_t i = 0; i < 700; ++i) {
+      rows.push_back(i);
+      rows.push_back(i % 3 == 0 ? Value() : Value("note"));
+      // Whole numbers among fractions: two kinds in one column.
+      rows.push_back(i < 100 || i % 50 != 0 ? Value(0.5) : Value(i));
+      rows.push_back(i < 300 ? Value() : Value(BlobView{"\x01\x02"}));
+    }
+    return tx.execute_many("INSERT INTO mixed (id, fixed, note, score, bytes) VALUES ($1, 7, $2, $3, $4)", 4, rows);
+  });
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(*made, 700);
+  std::int64_t rows = 0, sevens = 0, notes = 0, blobs = 0;
+  double score = 0;
+  const auto read = database->read_and_wait([&](Reader& reader) -> Result<void> {
+    auto found = reader.fetch("SELECT COUNT(*), SUM(fixed), COUNT(note), SUM(score), COUNT(bytes) FROM mixed", {}, rows,
+                              sevens, notes, score, blobs);
+    if (!found) return std::unexpected(found.error());
+    return {};
+  });
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(rows, 700);
+  EXPECT_EQ(sevens, 4'900);
+  EXPECT_EQ(notes, 466);
+  EXPECT_EQ(blobs, 400);
+  EXPECT_EQ(score, 0.5 * 688 + 100 + 150 + 200 + 250 + 300 + 350 + 400 + 450 + 500 + 550 + 600 + 650);
+}
+
+TEST_P(StoreTest, OneOfManyRowsThatIsThereAlreadyUndoesThemAll) {
+  auto database = open_with_table();
+  std::vector<Value> rows;
+  for (std::int64_t i = 0; i < 100; ++i) rows.insert(rows.end(), {Value(i == 70 ? 3 : i), Value(i)});
+  const auto made = database->write_and_wait([&](Transaction& tx) { return tx.execute_many(kInsert, 2, rows); });
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code(), ErrorCode::kConflict);
+  const auto left = database->read_and_wait([](Reader& reader) -> Result<std::int64_t> {
+    std::int64_t count = -1;
+    auto found = reader.fetch("SELECT COUNT(*) FROM items", {}, count);
+    if (!found) return std::unexpected(found.error());
+    return count;
+  });
+  EXPECT_EQ(*left, 0);
+}
+
 TEST_P(Store, ManyMoreStatementsThanTheCacheHoldsStillWork) {
   Options options;
   options.statements_max = 4;
