@@ -2,7 +2,7 @@
 import { Batcher, jsonOf } from './batcher.ts';
 import { type Caller, itemError } from './call.ts';
 import { InvalidValueError } from './errors.ts';
-import { carriedNow } from './trace.ts';
+import { NOTHING, carriedNow } from './trace.ts';
 import type { BatchAnswer, ItemAnswer, Json, RunCreated } from './wire.ts';
 
 export interface RunOptions {
@@ -48,16 +48,20 @@ const CHUNKS_IN_FLIGHT = 2;
 // The caller's run as the wire knows it, with the caller's trace context. Throws InvalidValueError.
 export function runJson(run: RunOptions): string {
   if (!run.workflow) throw new InvalidValueError('a run needs a workflow');
+  const { workflow, payload, clientId, ...rest } = run;
   const carried = carriedNow();
-  return jsonOf(
+  const what = `run of ${workflow}`;
+  // What every run has, without the long list of what few have.
+  let json = `{"workflow":${JSON.stringify(workflow)}`;
+  if (payload !== undefined) json += `,"payload":${jsonOf(payload, what)}`;
+  if (clientId !== undefined) json += `,"client_id":${JSON.stringify(clientId)}`;
+  if (carried === NOTHING && Object.keys(rest).length === 0) return `${json}}`;
+  const more = jsonOf(
     {
-      workflow: run.workflow,
-      client_id: run.clientId,
       platform: run.platform,
       lane: run.lane,
       agent: run.agent,
       model: run.model,
-      payload: run.payload,
       priority: run.priority,
       run_at: run.runAt?.toISOString(),
       max_retries: run.maxRetries,
@@ -79,8 +83,9 @@ export function runJson(run: RunOptions): string {
       timeout_ms: run.timeoutMs,
       pool: run.pool,
     },
-    `run of ${run.workflow}`,
+    what,
   );
+  return more === '{}' ? `${json}}` : `${json},${more.slice(1)}`;
 }
 
 function enqueued(answer: RunCreated): EnqueuedRun {

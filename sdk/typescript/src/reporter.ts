@@ -49,9 +49,14 @@ export class Reporter {
   }
 
   // Rejects with LeaseLostError, StoppedError or CancelledError when the report came too late, and with InvalidValueError when `members` is not JSON.
-  async report(op: ReportOp, runId: string, fence: number | string, members?: object): Promise<ReportAnswer> {
-    const json = jsonOf({ op, run_id: runId, fence, ...members }, `${op} of ${runId}`);
-    return (await this.#batcher.add(json)) as ReportAnswer;
+  report(op: ReportOp, runId: string, fence: number | string, members?: object): Promise<ReportAnswer> {
+    let json: string;
+    try {
+      json = jsonOf({ op, run_id: runId, fence, ...members }, op);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    return this.#batcher.add(json) as Promise<ReportAnswer>;
   }
 
   drained(): Promise<void> {

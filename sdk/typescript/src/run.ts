@@ -57,8 +57,9 @@ export class LeasedRun {
   suspension: { op: 'sleep' | 'wait'; members: object } | undefined;
 
   readonly #services: RunServices;
-  readonly #memo = new Map<string, LeasedStep>();
-  readonly #seen = new Map<string, number>();
+  // Made by the first step: most short handlers have none.
+  #memo: Map<string, LeasedStep> | undefined;
+  #seen: Map<string, number> | undefined;
   #abort: AbortController | undefined;
   #reason: FettleError | undefined;
   #stepCount = 0;
@@ -67,8 +68,16 @@ export class LeasedRun {
     this.lease = lease;
     this.deadline = deadline;
     this.#services = services;
-    for (const step of lease.steps ?? [])
-      if (step.status === 'completed' || step.status === 'succeeded') this.#memo.set(step.name, step);
+  }
+
+  // What an earlier attempt completed.
+  #remembered(name: string): LeasedStep | undefined {
+    if (this.#memo === undefined) {
+      this.#memo = new Map();
+      for (const step of this.lease.steps ?? [])
+        if (step.status === 'completed' || step.status === 'succeeded') this.#memo.set(step.name, step);
+    }
+    return this.#memo.get(name);
   }
 
   // Made when somebody asks: most short handlers never do, and a controller costs more than they do.
@@ -112,7 +121,7 @@ export class LeasedRun {
     this.#guard();
     const step = ++this.#stepCount;
     const unique = this.#unique(name);
-    const done = this.#memo.get(unique);
+    const done = this.#remembered(unique);
     if (done) return (done.result ?? undefined) as T;
     const { clock } = this.#services.caller;
     const policy: RetryPolicy = { ...CALL_RETRY, retriesMax: 0, ...options.retry };
@@ -167,7 +176,7 @@ export class LeasedRun {
     this.#guard();
     const unique = this.#unique(`sleep:${name}`);
     const step = ++this.#stepCount;
-    if (this.#memo.has(unique)) return;
+    if (this.#remembered(unique)) return;
     const at = until instanceof Date ? until.getTime() : this.#services.caller.clock.wall() + until;
     this.#suspend('sleep', { step, name: unique, until: new Date(at).toISOString() });
   }
@@ -181,7 +190,7 @@ export class LeasedRun {
     this.#guard();
     const unique = this.#unique(options.name ?? `wait:${event}`);
     const step = ++this.#stepCount;
-    const known = this.#memo.get(unique);
+    const known = this.#remembered(unique);
     if (known) {
       // The event's payload as it was posted, or this in its place.
       const result = known.result as { timed_out?: boolean } | null | undefined;
@@ -291,6 +300,7 @@ export class LeasedRun {
 
   // The same name again within a run is another step: "fetch", "fetch#2", in the order of the calls.
   #unique(name: string): string {
+    this.#seen ??= new Map();
     const count = (this.#seen.get(name) ?? 0) + 1;
     this.#seen.set(name, count);
     return count === 1 ? name : `${name}#${count}`;

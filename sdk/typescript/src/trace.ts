@@ -13,6 +13,15 @@ function load(): typeof Api | undefined {
 }
 const api = load();
 
+// Whether the program has set the API up. Without that each call of it does nothing, at a cost that short handlers feel.
+const unset = api && new api.ProxyTracerProvider().getDelegate();
+function active(): typeof Api | undefined {
+  if (!api) return undefined;
+  const provider = api.trace.getTracerProvider();
+  const traces = !(provider instanceof api.ProxyTracerProvider) || provider.getDelegate() !== unset;
+  return traces || api.propagation.fields().length > 0 ? api : undefined;
+}
+
 // What travels beside a payload.
 export interface Carried {
   traceparent?: string;
@@ -22,19 +31,20 @@ export interface Carried {
 }
 
 // The run whose handler is executing, for work that it enqueues in turn.
-const current = new AsyncLocalStorage<Carried>();
+const current = new AsyncLocalStorage<Readonly<Carried>>();
 
 const CORRELATION = 'correlation_id';
+export const NOTHING: Readonly<Carried> = Object.freeze({});
 
 // The context of the caller, for an envelope.
-export function carriedNow(): Carried {
+export function carriedNow(): Readonly<Carried> {
   const outer = current.getStore();
+  const api = active();
+  if (!api) return outer ?? NOTHING;
   const carried: Carried = {};
-  if (api) {
-    api.propagation.inject(api.context.active(), carried);
-    const entry = api.propagation.getActiveBaggage()?.getEntry(CORRELATION);
-    if (entry) carried.correlation_id = entry.value;
-  }
+  api.propagation.inject(api.context.active(), carried);
+  const entry = api.propagation.getActiveBaggage()?.getEntry(CORRELATION);
+  if (entry) carried.correlation_id = entry.value;
   if (outer === undefined) return carried;
   // No propagator: hand on what the run came with, unchanged.
   return carried.traceparent === undefined && carried.baggage === undefined
@@ -42,7 +52,7 @@ export function carriedNow(): Carried {
     : { ...correlation(outer), ...carried };
 }
 
-function correlation(carried: Carried): Carried {
+function correlation(carried: Readonly<Carried>): Carried {
   return carried.correlation_id === undefined ? {} : { correlation_id: carried.correlation_id };
 }
 
@@ -54,7 +64,13 @@ export interface SpanOptions {
 
 // Runs `body` as the carried context would have it: its trace as parent, its baggage active with the correlation id in
 // it, and a span around it.
-export function restored<T>(carried: Carried, options: SpanOptions, body: () => Promise<T>): Promise<T> {
+export function restored<T>(
+  carried: Readonly<Carried>,
+  options: () => SpanOptions,
+  body: () => Promise<T>,
+): Promise<T> {
+  const api = active();
+  if (!api && carried === NOTHING && (current.getStore() ?? NOTHING) === NOTHING) return body();
   return current.run(carried, () => {
     if (!api) return body();
     let context = api.propagation.extract(api.ROOT_CONTEXT, carried);
@@ -62,12 +78,13 @@ export function restored<T>(carried: Carried, options: SpanOptions, body: () => 
       const baggage = api.propagation.getBaggage(context) ?? api.propagation.createBaggage();
       context = api.propagation.setBaggage(context, baggage.setEntry(CORRELATION, { value: carried.correlation_id }));
     }
-    return api.context.with(context, () => spanned(options, body));
+    return api.context.with(context, () => spanned(options(), body));
   });
 }
 
 // Runs `body` in a span below the active one; a failure ends the span as failed.
 export function spanned<T>(options: SpanOptions, body: () => Promise<T>): Promise<T> {
+  const api = active();
   if (!api) return body();
   const { SpanKind, SpanStatusCode } = api;
   const kind = { consumer: SpanKind.CONSUMER, internal: SpanKind.INTERNAL, client: SpanKind.CLIENT }[options.kind];

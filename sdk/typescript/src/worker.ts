@@ -28,7 +28,7 @@ import { Reporter } from './reporter.ts';
 import { fullJitterMs } from './retry.ts';
 import { LeasedRun, type RunServices, Suspended } from './run.ts';
 import type { Logger } from './step_log.ts';
-import { restored } from './trace.ts';
+import { type Carried, NOTHING, type SpanOptions, restored } from './trace.ts';
 import type { Json, Lease, LeaseAnswer, ReportAnswer, WorkerTerms } from './wire.ts';
 
 export interface WorkerOptions {
@@ -243,7 +243,7 @@ export class Worker {
     this.#running++;
     try {
       const result = await this.#handle(run);
-      this.#finish(run, 'complete', { result: result ?? null, ...spent(run) });
+      this.#finish(run, 'complete', result === undefined ? spent(run) : { result, ...spent(run) });
     } catch (error) {
       this.#conclude(run, error);
     }
@@ -257,12 +257,21 @@ export class Worker {
     const { lease } = run;
     const handler = this.#options.workflows[lease.workflow] as Handler | undefined;
     if (!handler) throw new FatalError(`this worker has no workflow ${lease.workflow}`, { code: 'unknown_workflow' });
-    const carried = {
-      ...(lease.traceparent ? { traceparent: lease.traceparent } : {}),
-      ...(lease.tracestate ? { tracestate: lease.tracestate } : {}),
-      ...(lease.baggage ? { baggage: lease.baggage } : {}),
-      ...(lease.correlation_id ? { correlation_id: lease.correlation_id } : {}),
-    };
+    return restored(
+      carriedBy(lease),
+      () => this.#span(lease),
+      async () => {
+        try {
+          return await handler(new RunContext(run) as RunContext<never>);
+        } catch (error) {
+          if (error instanceof Suspended && run.suspension) return undefined; // not a failure of the span
+          throw error;
+        }
+      },
+    );
+  }
+
+  #span(lease: Lease): SpanOptions {
     const attributes = {
       run_id: lease.run_id,
       workflow: lease.workflow,
@@ -275,15 +284,7 @@ export class Worker {
       runner_id: this.runnerId,
       attempt: lease.attempt,
     };
-    const span = { name: `run ${lease.workflow}`, kind: 'consumer', attributes } as const;
-    return restored(carried, span, async () => {
-      try {
-        return await handler(new RunContext(run) as RunContext<never>);
-      } catch (error) {
-        if (error instanceof Suspended && run.suspension) return undefined; // not a failure of the span
-        throw error;
-      }
-    });
+    return { name: `run ${lease.workflow}`, kind: 'consumer', attributes };
   }
 
   // The handler has thrown.
@@ -462,6 +463,17 @@ export class Worker {
     if (error instanceof ShutdownError) return;
     this.#options.onError?.(error as Error);
   }
+}
+
+function carriedBy(lease: Lease): Readonly<Carried> {
+  const { traceparent, tracestate, baggage, correlation_id } = lease;
+  if (!traceparent && !tracestate && !baggage && !correlation_id) return NOTHING;
+  return {
+    ...(traceparent ? { traceparent } : {}),
+    ...(tracestate ? { tracestate } : {}),
+    ...(baggage ? { baggage } : {}),
+    ...(correlation_id ? { correlation_id } : {}),
+  };
 }
 
 function spent(run: LeasedRun): object {
