@@ -50,21 +50,20 @@ Auditor::Auditor(std::shared_ptr<const redact::Redactor> redactor, Clock& clock,
     : impl_(std::make_unique<Impl>(std::move(redactor), clock, registry)) {}
 Auditor::~Auditor() = default;
 
-Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::span<const AuditRecord> records) const {
+Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::vector<AuditRecord> records) const {
   if (records.empty()) return {};
   if (records.size() > kAuditRecordsMax) {
     return fail(ErrorCode::kTooLarge,
                 fmt::format("{} audit records, at most {} at once", records.size(), kAuditRecordsMax));
   }
-  std::vector<AuditRecord> cleaned(records.begin(), records.end());
-  for (AuditRecord& record : cleaned) {
+  for (AuditRecord& record : records) {
     if (auto fits = check_record(record, scope); !fits) return fits;
     tidy_record(record);
   }
   const std::shared_ptr<const redact::Redactor> redactor = impl_->current();
   redact::RuleCounts counts;
-  if (auto redacted = redact_records(cleaned, *redactor, counts); !redacted) return redacted;
-  const std::string packed = pack_records(cleaned);
+  if (auto redacted = redact_records(records, *redactor, counts); !redacted) return redacted;
+  const std::string packed = pack_records(records);
   if (packed.size() > kAuditBytesMax) {
     return fail(ErrorCode::kTooLarge,
                 fmt::format("audit records of {} bytes, at most {} at once", packed.size(), kAuditBytesMax));
@@ -83,8 +82,10 @@ Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::span<
   return {};
 }
 
-Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, const AuditRecord& record) const {
-  return this->record(tx, scope, std::span(&record, 1));
+Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, AuditRecord record) const {
+  std::vector<AuditRecord> one;
+  one.push_back(std::move(record));
+  return this->record(tx, scope, std::move(one));
 }
 
 void Auditor::use(std::shared_ptr<const redact::Redactor> redactor) {

@@ -48,6 +48,8 @@ struct AuditRecord {
   std::string action;  // required: publish, dm_send, run.retry, role.change, …
   std::string target_type;
   std::string target_id;
+  // Instead of target_id, when the same was done to many: the record is found by each of them, and runs by run_id too.
+  std::vector<std::string> target_ids;
   AuditResult result = AuditResult::kSuccess;
   std::string reason;  // as a code; prose belongs into the summary
 
@@ -74,6 +76,7 @@ struct AuditRecord {
 };
 
 constexpr std::size_t kAuditFieldBytesMax = 1024;         // each text that has no limit of its own
+constexpr std::size_t kAuditTargetsMax = 1000;            // target_ids of a record
 constexpr std::size_t kAuditReferencesMax = 32;           // proofs, and evidence, of a record
 constexpr std::size_t kAuditDetailsBytesMax = 256 << 10;  // summary, payload, before and after together
 constexpr std::size_t kAuditRecordsMax = 1000;            // of a call
@@ -93,8 +96,8 @@ class Auditor {
   // Masks secrets in every string and writes all records as one row, in their order. kInvalidArgument without an
   // action, `at` or a well-formed JSON; kTooLarge over a limit, with limit and size; kPermissionDenied for a client
   // outside `scope`. Text that is not UTF-8 is mended.
-  Result<void> record(db::Transaction& tx, const Scope& scope, std::span<const AuditRecord> records) const;
-  Result<void> record(db::Transaction& tx, const Scope& scope, const AuditRecord& record) const;
+  Result<void> record(db::Transaction& tx, const Scope& scope, std::vector<AuditRecord> records) const;
+  Result<void> record(db::Transaction& tx, const Scope& scope, AuditRecord record) const;
 
   // Takes the place of the redactor in all later calls.
   void use(std::shared_ptr<const redact::Redactor> redactor);

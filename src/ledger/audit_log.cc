@@ -257,11 +257,9 @@ Result<std::int64_t> erase_details(db::Transaction& tx, const Scope& scope, std:
     }
     for (const ClientId& client : scope.clients) {
       auto gone = tx.execute(
-          "DELETE FROM audit_details WHERE workspace = $1 AND position = $2 AND EXISTS (SELECT 1 FROM audit_records AS "
-          "r "
-          "JOIN audit_index AS k ON k.workspace = r.workspace AND k.at = r.at AND k.position = r.position WHERE "
-          "r.workspace = $1 AND r.position = $2 AND k.name = 'client_id' AND k.value = $3)",
-          {scope.workspace, place, client});
+          "DELETE FROM audit_details WHERE workspace = $1 AND position = $2 AND EXISTS (SELECT 1 FROM audit_index AS k "
+          "WHERE k.workspace = $1 AND k.bucket = $3 AND k.hash = $4 AND k.position = $2)",
+          {scope.workspace, place, index_bucket(position), index_hash("client_id", client.value)});
       if (!gone) return std::unexpected(gone.error());
       erased += *gone;
     }

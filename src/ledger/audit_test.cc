@@ -231,6 +231,54 @@ TEST_P(AuditTest, IdentifiersThatHaveAFieldMoveThereAndDoublesGo) {
   EXPECT_EQ(entry->record.target_id, "not utf-8 \xEF\xBF\xBD");
 }
 
+TEST_P(AuditTest, ARecordOfManyIsFoundByEachOfThem) {
+  AuditRecord made = record("run.succeeded");
+  made.target_type = "run";
+  for (int i = 0; i < 40; ++i) made.target_ids.push_back("r-" + std::to_string(i));
+  AuditRecord posts = record("post.hidden");
+  posts.target_type = "post";
+  posts.target_ids = {"r-7", "not utf-8 \xff"};
+  ASSERT_TRUE(write({made, record("other"), posts}));
+  chain();
+  const auto by = [&](std::string name, std::string value) {
+    AuditQuery query;
+    query.match = {{std::move(name), std::move(value)}};
+    return positions(find(query));
+  };
+  EXPECT_EQ(by("run_id", "r-0"), (std::set<std::uint64_t>{1}));
+  EXPECT_EQ(by("run_id", "r-39"), (std::set<std::uint64_t>{1}));
+  EXPECT_EQ(by("target_id", "r-7"), (std::set<std::uint64_t>{1, 3}));
+  EXPECT_EQ(by("target_id", "not utf-8 \xEF\xBF\xBD"), (std::set<std::uint64_t>{3}));
+  EXPECT_TRUE(by("run_id", "r-40").empty());
+  const auto entry = read_entry(find({}).audits.back().entry);
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->record.target_ids, made.target_ids);
+}
+
+TEST_P(AuditTest, ARecordOfTooManyOrOfNamelessOnesIsRefused) {
+  AuditRecord wrong = record();
+  wrong.target_ids.assign(kAuditTargetsMax + 1, "x");
+  EXPECT_EQ(write({wrong}).error().code(), ErrorCode::kTooLarge);
+  wrong.target_ids = {std::string(257, 'x')};
+  EXPECT_EQ(write({wrong}).error().code(), ErrorCode::kTooLarge);
+  wrong.target_ids = {"x", ""};
+  EXPECT_EQ(write({wrong}).error().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_P(AuditTest, WhoIsLimitedToClientsErasesTheirDetailsAlone) {
+  AuditRecord mine = record();
+  mine.payload = "1";
+  AuditRecord theirs = mine;
+  theirs.client_id = "zenith";
+  ASSERT_TRUE(write({mine, theirs}));
+  chain();
+  const Scope of_acme{.workspace = scope.workspace, .clients = {{"acme"}}};
+  const std::vector<std::uint64_t> both = {1, 2};
+  const auto erased = database->write_and_wait([&](db::Transaction& tx) { return erase_details(tx, of_acme, both); });
+  ASSERT_TRUE(erased) << erased.error().message();
+  EXPECT_EQ(*erased, 1);
+}
+
 TEST_P(AuditTest, AttachmentsAreFoundByTheirContentWithinTheScope) {
   const Scope of_acme{.workspace = scope.workspace, .clients = {{"acme"}}};
   const Scope of_other{.workspace = scope.workspace, .clients = {{"other"}}};

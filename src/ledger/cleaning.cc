@@ -138,6 +138,14 @@ Result<void> check_record(const AuditRecord& record, const Scope& scope) {
       if (reference.size() > kAuditFieldBytesMax) return too_large(name, reference.size(), kAuditFieldBytesMax);
     }
   }
+  if (record.target_ids.size() > kAuditTargetsMax) {
+    return too_large("target_ids", record.target_ids.size(), kAuditTargetsMax);
+  }
+  for (const std::string& target : record.target_ids) {
+    if (target.empty()) return fail(ErrorCode::kInvalidArgument, "audit record: a target without an id");
+    if (target.size() > kIdentifierValueBytesMax)
+      return too_large("target_ids", target.size(), kIdentifierValueBytesMax);
+  }
   const std::size_t details =
       record.payload_summary.size() + record.payload.size() + record.before.size() + record.after.size();
   if (details > kAuditDetailsBytesMax) return too_large("details", details, kAuditDetailsBytesMax);
@@ -163,6 +171,7 @@ void tidy_record(AuditRecord& record) {
   record.identifiers.erase(doubles.begin(), doubles.end());
   for (const Field& field : kFields) mend(record.*field.text);
   for (Identifier& identifier : record.identifiers) mend(identifier.value);
+  for (std::string& target : record.target_ids) mend(target);
   for (std::string& reference : record.proof) mend(reference);
   for (std::string& reference : record.evidence) mend(reference);
   mend(record.payload_summary);
@@ -181,6 +190,7 @@ Result<void> redact_records(std::span<AuditRecord> records, const redact::Redact
   for (AuditRecord& record : records) {
     for (const Field& field : kFields) add(record.*field.text, field.name);
     for (Identifier& identifier : record.identifiers) add(identifier.value, identifier.name);
+    for (std::string& target : record.target_ids) add(target, "target_id");
     for (std::string& reference : record.proof) add(reference, "proof");
     for (std::string& reference : record.evidence) add(reference, "evidence");
     add(record.payload_summary, "summary");

@@ -214,6 +214,7 @@ void append_entry(std::string& out, const WorkspaceId& workspace, std::uint64_t 
   members.text("span_id", record.span_id);
   members.text("surface", record.surface);
   members.text("target_id", record.target_id);
+  members.list("target_ids", record.target_ids);
   members.text("target_type", record.target_type);
   members.text("trace_id", record.trace_id);
   members.text("workspace", workspace.value);
@@ -325,6 +326,7 @@ Result<ReadEntry> read_entry(std::string_view entry) {
     }
     if (name == "proof") return read_list(value, record.proof);
     if (name == "evidence") return read_list(value, record.evidence);
+    if (name == "target_ids") return read_list(value, record.target_ids);
     if (name == "identifiers") {
       return for_each_member(value, [&](std::string_view inner, std::string_view inner_value) {
         auto text = unquote(inner_value);
@@ -369,6 +371,10 @@ void for_each_key(const AuditRecord& record, const std::function<void(std::strin
       {"target_id", record.target_id}, {"policy_snapshot_id", record.policy_snapshot_id}};
   for (const auto& [name, value] : keys) {
     if (!value.empty()) key(name, value);
+  }
+  for (const std::string& target : record.target_ids) {
+    key("target_id", target);
+    if (record.target_type == "run") key("run_id", target);
   }
   for (const Identifier& identifier : record.identifiers) key(identifier.name, identifier.value);
 }

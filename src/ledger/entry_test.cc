@@ -68,6 +68,7 @@ TEST(Entry, MembersStandInTheOrderThatRfc8785Asks) {
 
 TEST(Entry, IsReadBackAsItWas) {
   AuditRecord record = full_record();
+  record.target_ids = {"a", "\"b\""};
   std::string entry;
   append_entry(entry, {"agency"}, 7, 5, record, details_hash("salt", details_of(record)));
   const auto read = read_entry(entry);
@@ -79,6 +80,7 @@ TEST(Entry, IsReadBackAsItWas) {
   std::string again;
   append_entry(again, read->workspace, read->position, read->recorded_at, read->record, read->details_hash);
   EXPECT_EQ(again, entry);
+  EXPECT_EQ(read->record.target_ids, record.target_ids);
   EXPECT_TRUE(read->record.payload.empty());
 }
 
@@ -122,7 +124,8 @@ TEST(Entry, WhatIsNotCanonicalIsDataLoss) {
 }
 
 TEST(Pending, RecordsAreUnpackedAsTheyWere) {
-  const std::vector<AuditRecord> records = {full_record(), AuditRecord()};
+  std::vector<AuditRecord> records = {full_record(), AuditRecord()};
+  records[1].target_ids = {"a", "b"};
   const std::string packed = pack_records(records);
   const auto back = unpack_records(packed);
   ASSERT_TRUE(back);
@@ -130,6 +133,7 @@ TEST(Pending, RecordsAreUnpackedAsTheyWere) {
   EXPECT_EQ(pack_records(*back), packed);
   EXPECT_EQ((*back)[0].identifiers, records[0].identifiers);
   EXPECT_EQ((*back)[0].after, "[2]");
+  EXPECT_EQ((*back)[1].target_ids, records[1].target_ids);
   for (std::size_t size = 0; size < packed.size(); ++size) {
     EXPECT_FALSE(unpack_records(std::string_view(packed).substr(0, size))) << size;
   }

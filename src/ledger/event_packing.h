@@ -10,7 +10,7 @@
 
 namespace fettle::ledger {
 
-std::string pack_events(std::span<const Event> events);
+std::string pack_events(std::span<const EventView> events);
 // kDataLoss when the bytes are not what pack_events() wrote.
 Result<std::vector<Event>> unpack_events(std::string_view bytes);
 

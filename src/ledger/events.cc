@@ -20,7 +20,7 @@ bool is_name(std::string_view name, std::size_t size_max, bool dots) {
       name, [&](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || (dots && c == '.'); });
 }
 
-Result<void> check(const Event& event) {
+Result<void> check(const EventView& event) {
   if (!is_name(event.type, kTypeBytesMax, true)) return fail(ErrorCode::kInvalidArgument, "event: malformed type");
   if (event.at <= 0) return fail(ErrorCode::kInvalidArgument, "event: at is not a time since 1970");
   if (event.body.size() > kEventBodyBytesMax) {
@@ -46,12 +46,18 @@ Result<void> check(const Event& event) {
 
 }  // namespace
 
-std::string pack_events(std::span<const Event> events) {
+std::string pack_events(std::span<const EventView> events) {
   std::string out;
-  out.reserve(events.size() * 192);
+  std::size_t bytes = 16;
+  for (const EventView& event : events) {
+    bytes += event.type.size() + event.body.size() + 16;
+    for (const Identifier& identifier : event.identifiers)
+      bytes += identifier.name.size() + identifier.value.size() + 4;
+  }
+  out.reserve(bytes);
   pack_number(out, kFormat);
   pack_number(out, events.size());
-  for (const Event& event : events) {
+  for (const EventView& event : events) {
     pack_text(out, event.type);
     pack_number(out, static_cast<std::uint64_t>(event.at));
     pack_number(out, event.identifiers.size());
@@ -84,12 +90,12 @@ Result<std::vector<Event>> unpack_events(std::string_view bytes) {
   return events;
 }
 
-Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Event> events) {
+Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const EventView> events) {
   if (events.empty()) return {};
   if (events.size() > kEventsMax) {
     return fail(ErrorCode::kTooLarge, fmt::format("{} events, at most {} at once", events.size(), kEventsMax));
   }
-  for (const Event& event : events) {
+  for (const EventView& event : events) {
     if (auto fits = check(event); !fits) return fits;
   }
   const std::string packed = pack_events(events);
@@ -101,6 +107,13 @@ Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Ev
                             {scope.workspace, static_cast<std::int64_t>(events.size()), db::BlobView{packed}});
   if (!written) return std::unexpected(std::move(written).error().within("publishing events"));
   return {};
+}
+
+Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Event> events) {
+  std::vector<EventView> views;
+  views.reserve(events.size());
+  for (const Event& event : events) views.push_back({event.type, event.at, event.identifiers, event.body});
+  return publish(tx, scope, views);
 }
 
 Result<void> publish(db::Transaction& tx, const Scope& scope, const Event& event) {

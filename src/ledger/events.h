@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/clock.h"
@@ -28,12 +29,21 @@ struct Event {
   std::string body;  // a JSON object, or empty
 };
 
+// An event whose parts lie elsewhere until publish() has returned.
+struct EventView {
+  std::string_view type;
+  UnixNanos at = 0;
+  std::span<const Identifier> identifiers;
+  std::string_view body;
+};
+
 constexpr std::size_t kEventBodyBytesMax = 64 << 10;
 constexpr std::size_t kEventsMax = 10'000;        // of a call
 constexpr std::size_t kEventsBytesMax = 4 << 20;  // of a call, packed
 
 // kInvalidArgument for a malformed type or identifier, kTooLarge over a limit; nothing is written then. Bodies are
 // taken as they are: their strings come from data that was redacted when it arrived. An empty span writes nothing.
+Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const EventView> events);
 Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Event> events);
 Result<void> publish(db::Transaction& tx, const Scope& scope, const Event& event);
 

@@ -5,7 +5,7 @@
 namespace fettle::ledger {
 namespace {
 
-constexpr std::uint64_t kFormat = 1;  // on disk: a change of the order below is another number
+constexpr std::uint64_t kFormat = 2;  // on disk: a change of the order below is another number
 
 // The texts of a record in their order on disk.
 template <class Record, class Visit>
@@ -41,7 +41,7 @@ std::string pack_records(std::span<const AuditRecord> records) {
       pack_text(out, identifier.name);
       pack_text(out, identifier.value);
     }
-    for (const auto* list : {&record.proof, &record.evidence}) {
+    for (const auto* list : {&record.target_ids, &record.proof, &record.evidence}) {
       pack_number(out, list->size());
       for (const std::string& reference : *list) pack_text(out, reference);
     }
@@ -63,7 +63,7 @@ Result<std::vector<AuditRecord>> unpack_records(std::string_view bytes) {
       identifier.name = in.text();
       identifier.value = in.text();
     }
-    for (auto* list : {&record.proof, &record.evidence}) {
+    for (auto* list : {&record.target_ids, &record.proof, &record.evidence}) {
       list->resize(in.count());
       for (std::string& reference : *list) reference = in.text();
     }

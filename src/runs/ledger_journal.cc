@@ -36,6 +36,7 @@ AuditRecord record_of(const Audit& audit, const Actor& actor, UnixNanos now) {
   out.action = audit.action;
   out.target_type = audit.target_type;
   out.target_id = audit.target_id;
+  out.target_ids = audit.target_ids;
   out.result = ledger::audit_result_named(audit.result).value_or(ledger::AuditResult::kSuccess);
   out.reason = audit.reason;
   out.payload_hash = audit.payload_hash;
@@ -60,12 +61,11 @@ AuditRecord record_of(const Audit& audit, const Actor& actor, UnixNanos now) {
 Result<void> LedgerJournal::record(db::Transaction& tx, const Scope& scope, const Actor& actor, UnixNanos now,
                                    std::span<const Audit> audits) {
   std::vector<AuditRecord> records;
-  records.reserve(std::min(audits.size(), ledger::kAuditRecordsMax));
   while (!audits.empty()) {
     const auto part = audits.first(std::min(audits.size(), ledger::kAuditRecordsMax));
-    records.clear();
+    records.reserve(part.size());
     for (const Audit& audit : part) records.push_back(record_of(audit, actor, now));
-    if (auto done = auditor_.record(tx, scope, records); !done) return done;
+    if (auto done = auditor_.record(tx, scope, std::exchange(records, {})); !done) return done;
     audits = audits.subspan(part.size());
   }
   return {};
@@ -73,7 +73,7 @@ Result<void> LedgerJournal::record(db::Transaction& tx, const Scope& scope, cons
 
 Result<void> LedgerJournal::publish(db::Transaction& tx, const Scope& scope, UnixNanos now,
                                     std::span<const Event> events) {
-  std::vector<ledger::Event> out;
+  std::vector<ledger::EventView> out;
   out.reserve(events.size());
   for (const Event& event : events) out.push_back({event.type, now, event.identifiers, event.body});
   return ledger::publish(tx, scope, out);

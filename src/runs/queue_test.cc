@@ -38,6 +38,59 @@ TEST_P(QueueTest, ARunIsLeasedWithItsPayloadAndCompletedOnce) {
   EXPECT_TRUE(journal.has_audit("run.succeeded"));
 }
 
+TEST_P(QueueTest, SuccessesOfOneCallThatDifferInNothingElseShareAnAuditThatNamesEach) {
+  std::set<std::string> of_acme;
+  for (int i = 0; i < 3; ++i) of_acme.insert(add({.workflow = "publish", .client = "acme"}).value);
+  const RunId alone = add({.workflow = "publish", .client = "zenith"});
+  const std::vector<LeasedRun> leased = take(10);
+  std::vector<Completion> completions;
+  for (const LeasedRun& one : leased) completions.push_back({one.id, one.attempt});
+  run([&](Unit& unit) { return complete(unit, completions); });
+  std::erase_if(journal.audits, [](const Audit& audit) { return audit.action != "run.succeeded"; });
+  ASSERT_EQ(journal.audits.size(), 2U);
+  const Audit& shared = journal.audits[0].target_ids.empty() ? journal.audits[1] : journal.audits[0];
+  const Audit& own = journal.audits[0].target_ids.empty() ? journal.audits[0] : journal.audits[1];
+  EXPECT_EQ(std::set<std::string>(shared.target_ids.begin(), shared.target_ids.end()), of_acme);
+  EXPECT_EQ(shared.target_id, "");
+  EXPECT_EQ(shared.identifiers, (Identifiers{{"workflow", "publish"}, {"client_id", "acme"}}));
+  EXPECT_EQ(own.target_id, alone.value);
+  EXPECT_EQ(own.identifiers.at(0), (Identifier{"run_id", alone.value}));
+}
+
+TEST_P(QueueTest, AResultOfNothingLeavesNoResultOfAnEarlierAttempt) {
+  const RunId id = add_one();
+  EXPECT_EQ(finish(take().at(0), "null"), Applied::kApplied);
+  EXPECT_EQ(count("run_data WHERE result IS NULL"), 1);
+  run([&](Unit& unit) -> Result<void> {
+    unit.execute("UPDATE run_data SET result = '1' WHERE workspace = $1", {unit.workspace()});
+    unit.execute("UPDATE runs SET state = 0 WHERE workspace = $1", {unit.workspace()});
+    return {};
+  });
+  const LeasedRun again = take().at(0);
+  EXPECT_EQ(again.attempt, 2);
+  EXPECT_EQ(finish(again, "null"), Applied::kApplied);
+  EXPECT_EQ(count("run_data WHERE result = 'null'"), 1);
+}
+
+TEST_P(QueueTest, OfSeveralWorkflowsTheFirstByPriorityAndAgeAreLeased) {
+  add({.workflow = "c", .priority = 1});
+  const RunId second = add({.workflow = "b"});
+  const RunId third = add({.workflow = "a"});
+  const RunId first = add({.workflow = "z", .priority = -1});
+  const auto ids = [](const std::vector<LeasedRun>& leased) {
+    std::vector<std::string> out;
+    for (const LeasedRun& one : leased) out.push_back(one.id.value);
+    return out;
+  };
+  EXPECT_EQ(ids(take(2)), (std::vector<std::string>{first.value, second.value}));
+  const auto named = run([&](Unit& unit) {
+    return lease(unit, {.worker = WorkerId{"w1"}, .workflows = {"c", "a", "none"}, .runs_max = 1});
+  });
+  EXPECT_EQ(ids(named.runs), (std::vector<std::string>{third.value}));
+  EXPECT_EQ(take(5).size(), 1U);
+  EXPECT_TRUE(take(5).empty());
+}
+
 TEST_P(QueueTest, ACompletionSentTwiceIsAppliedOnceAndAnsweredTheSame) {
   add_one();
   const LeasedRun leased = take().at(0);

@@ -33,8 +33,7 @@ const db::Migration kRunsAndQueue = {
                      " CHECK ((state = 2) = (hold_key IS NOT NULL)),"
                      " CHECK ((state = 1) = (wait <> 0)),"
                      " CHECK (slots IS NULL OR state = 3)"),
-        {"CREATE INDEX runs_ready ON runs (workspace, pool, priority, id) WHERE state = 0"},
-        {"CREATE INDEX runs_ready_workflow ON runs (workspace, pool, workflow, priority, id) WHERE state = 0"},
+        {"CREATE INDEX runs_ready ON runs (workspace, pool, workflow, priority, id) WHERE state = 0"},
         {"CREATE INDEX runs_due ON runs (due_at) WHERE state = 1"},
         {"CREATE INDEX runs_held ON runs (workspace, hold_key, priority, id) WHERE state = 2"},
         {"CREATE INDEX runs_running ON runs (workspace) WHERE state = 3 AND kind = 1"},
@@ -215,8 +214,7 @@ const db::Migration kStatistics = {
          ""},
         {"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES "
          "('runs', 'runs', '5000000 5000000 1'),"
-         "('runs', 'runs_ready', '1000 1000 1000 100 1'),"
-         "('runs', 'runs_ready_workflow', '1000 1000 1000 100 100 1'),"
+         "('runs', 'runs_ready', '1000 1000 1000 100 100 1'),"
          "('runs', 'runs_due', '1000 2'),"
          "('runs', 'runs_held', '1000 1000 100 100 1'),"
          "('runs', 'runs_leased', '1000 2'),"

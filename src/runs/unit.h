@@ -113,12 +113,13 @@ struct Audit {
   std::string action;  // "run.discard"
   std::string target_type;
   std::string target_id;
-  std::string result = "success";  // success, fail or blocked
-  std::string reason;              // as a code
-  Identifiers identifiers;         // client_id, platform, surface and lane among them
-  std::string summary;             // prose: what a person wrote
-  std::string before;              // JSON
-  std::string after;               // JSON
+  std::vector<std::string> target_ids;  // instead of target_id: what the same was done to
+  std::string result = "success";       // success, fail or blocked
+  std::string reason;                   // as a code
+  Identifiers identifiers;              // client_id, platform, surface and lane among them
+  std::string summary;                  // prose: what a person wrote
+  std::string before;                   // JSON
+  std::string after;                    // JSON
   std::string payload_hash;
   std::string policy_snapshot_id;
   std::vector<std::string> proof;
