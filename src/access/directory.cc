@@ -163,6 +163,12 @@ std::optional<Plan> Directory::plan_of(const WorkspaceId& workspace) const {
   return place->second.plan;
 }
 
+std::shared_ptr<const Plan> Directory::limits_of(const WorkspaceId& workspace) const {
+  MutexLock lock(people_->mutex);
+  const auto place = people_->workspaces.find(workspace.value);
+  return place == people_->workspaces.end() ? nullptr : place->second.limits;
+}
+
 bool Directory::runs_ai(const WorkspaceId& workspace, Role role) const {
   MutexLock lock(people_->mutex);
   const auto place = people_->workspaces.find(workspace.value);
@@ -245,6 +251,7 @@ void Directory::apply_people(Changes& changes) {
   }
   for (auto& row : changes.workspaces) {
     Place& place = people.workspaces[row.id];
+    place.limits = limits_anything(row.plan) ? std::make_shared<const Plan>(row.plan) : nullptr;
     place.plan = std::move(row.plan);
     place.ai_roles->store(row.is_deleted ? 0 : row.ai_roles);
     place.is_deleted = row.is_deleted;

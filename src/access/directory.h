@@ -77,6 +77,8 @@ class Directory final : public Tokens {
 
   // None for a workspace that is unknown or deleted. From memory.
   std::optional<Plan> plan_of(const WorkspaceId& workspace) const;
+  // The same without a copy; null where nothing is limited. For every lease.
+  std::shared_ptr<const Plan> limits_of(const WorkspaceId& workspace) const;
   bool runs_ai(const WorkspaceId& workspace, Role role) const;
 
   // Calls `done` once memory is at least as new as the store was when this was called, or with the store's error. Many

@@ -56,6 +56,7 @@ struct Directory::User {
 
 struct Directory::Place {
   Plan plan;
+  std::shared_ptr<const Plan> limits;  // the plan, when it limits something; shared with those who are looking at it
   AiRoles ai_roles = std::make_shared<std::atomic<std::uint8_t>>(0);
   bool is_deleted = false;
 };

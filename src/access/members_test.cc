@@ -76,7 +76,7 @@ TEST_P(MembersTest, NobodyWithoutTheRightChangesAnything) {
       {"create_token", Action::kManageTokens,
        [&](auto& tx, const auto& change) { return create_token(tx, change, new_token()); }},
       {"set_plan", Action::kManagePlan, [&](auto& tx, const auto& change) { return set_plan(tx, change, {}); }},
-      {"grant_run_ai", Action::kManagePlan,
+      {"grant_run_ai", Action::kManagePeople,
        [&](auto& tx, const auto& change) { return grant_run_ai(tx, change, "p", {Role::kViewer}); }},
   };
   for (const Attempt& attempt : attempts) {

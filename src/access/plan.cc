@@ -38,6 +38,12 @@ PlanDecision used_up(std::string why, UnixNanos now) {
 
 }  // namespace
 
+bool limits_anything(const Plan& plan) {
+  Plan nothing;
+  nothing.name = plan.name;
+  return plan != nothing;
+}
+
 Result<void> check_plan(const Plan& plan) {
   if (plan.name.size() > kPlanTextBytesMax) return fail(ErrorCode::kInvalidArgument, "the plan's name is too long");
   if (plan.workflows.size() > kPlanWorkflowsMax) {

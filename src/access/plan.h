@@ -33,6 +33,8 @@ struct Plan {
 constexpr std::size_t kPlanWorkflowsMax = 1000;
 constexpr std::size_t kPlanTextBytesMax = 256;  // each name
 
+// False for a plan under which everything may run, as much as it likes.
+bool limits_anything(const Plan& plan);
 // kInvalidArgument for negative or oversized parts.
 Result<void> check_plan(const Plan& plan);
 std::string to_json(const Plan& plan);

@@ -198,7 +198,7 @@ Result<void> set_plan(db::Transaction& tx, const Change& change, const Plan& pla
 
 Result<void> grant_run_ai(db::Transaction& tx, const Change& change, const std::string& pack,
                           const std::vector<Role>& roles) {
-  if (auto allowed = check(change.actor, Action::kManagePlan); !allowed) return allowed;
+  if (auto allowed = check(change.actor, Action::kManagePeople); !allowed) return allowed;
   if (auto good = check_name("the name of a pack", pack); !good) return good;
   auto workspace = find_workspace(tx, change.actor.scope);
   if (!workspace) return std::unexpected(std::move(workspace).error());

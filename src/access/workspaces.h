@@ -34,7 +34,7 @@ Result<void> delete_workspace(db::Transaction& tx, const Change& change);
 Result<void> transfer_workspace(db::Transaction& tx, const Change& change, const std::string& to_user);
 
 Result<void> set_plan(db::Transaction& tx, const Change& change, const Plan& plan);
-// An empty list takes away what the pack granted. By an owner, or by the system when it installs a pack.
+// An empty list takes away what the pack granted. By whoever manages people, or by the system when it installs a pack.
 Result<void> grant_run_ai(db::Transaction& tx, const Change& change, const std::string& pack,
                           const std::vector<Role>& roles);
 
