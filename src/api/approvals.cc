@@ -100,7 +100,8 @@ void append_escalation(std::string& out, const runs::Escalation& one) {
   object.text_or_null("owner", one.owner).text_or_null("client_id", one.client);
   object.text_or_null("run_id", run_of(one.run_number));
   object.json("details", one.details.empty() ? std::string_view("null") : one.details);
-  object.time("opened_at", one.opened_at).time("resolved_at", one.closed_at);
+  object.time("opened_at", one.opened_at).number("age_ms", one.age_ns / kNanosPerMilli);
+  object.time("resolved_at", one.closed_at);
   object.text_or_null("resolved_by", one.closed_by).text_or_null("note", one.note).end();
 }
 

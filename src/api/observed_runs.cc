@@ -44,12 +44,12 @@ void start(Work& work, Exchange exchange) {
 
 Result<void> read_step(simdjson::dom::element element, const JsonPlace& place, runs::ObservedStep& out) {
   std::string status = "succeeded";
-  std::optional<std::int64_t> ordinal, duration_ms;
+  std::optional<std::int64_t> ordinal;
   auto read = read_members(element, place, [&](Member& member) {
     return member.text("name", out.step) || member.integer("step", ordinal, 0, 1'000'000) ||
            member.text("status", status, 16) || member.time("started_at", out.started_at) ||
            member.time("finished_at", out.finished_at) ||
-           member.integer("duration_ms", duration_ms, 0, std::numeric_limits<std::int32_t>::max()) ||
+           member.integer("duration_ms", out.duration_ms, 0, std::numeric_limits<std::int32_t>::max()) ||
            member.integer("tokens", out.tokens, 0, std::numeric_limits<std::int64_t>::max()) ||
            member.number("cost_usd", out.cost_usd) || member.json("result", out.result, kLimits.result_bytes_max) ||
            member.integer("retry_count", out.retry_count, 0, 1'000'000) ||
@@ -65,8 +65,8 @@ Result<void> read_step(simdjson::dom::element element, const JsonPlace& place, r
   }
   out.done = status != "running";
   out.succeeded = status == "succeeded";
-  if (duration_ms && out.finished_at && !out.started_at) {
-    out.started_at = std::max<UnixNanos>(0, *out.finished_at - *duration_ms * kNanosPerMilli);
+  if (out.duration_ms && out.finished_at && !out.started_at) {
+    out.started_at = std::max<UnixNanos>(0, *out.finished_at - *out.duration_ms * kNanosPerMilli);
   }
   return {};
 }

@@ -59,13 +59,16 @@ Result<void> read_completion(simdjson::dom::element element, const JsonPlace& pl
   return check_lease(place, out);
 }
 
-Result<void> read_beat(simdjson::dom::element element, const JsonPlace& place, runs::Extension& out) {
+Result<void> read_beat(simdjson::dom::element element, const JsonPlace& place, bool extends, runs::Extension& out) {
+  std::optional<std::int64_t> lease_ms;
   auto read = read_members(element, place, [&](Member& member) {
-    return reads_lease(member, out) || member.json("progress", out.progress, kLimits.context_bytes_max);
+    return reads_lease(member, out) || (extends ? member.integer("lease_ms", lease_ms, 1'000, 3'600'000)
+                                                : member.json("progress", out.progress, kLimits.context_bytes_max));
   });
   if (!read) return read;
   if (out.progress == "null") out.progress.clear();
   out.progressed = !out.progress.empty();
+  if (lease_ms) out.duration = std::chrono::milliseconds(*lease_ms);
   return check_lease(place, out);
 }
 
@@ -138,7 +141,7 @@ class Sorter {
     }
     if (op == "heartbeat" || op == "extend") {
       runs::Extension one;
-      if (auto read = read_beat(element, place, one); !read) return read;
+      if (auto read = read_beat(element, place, op == "extend", one); !read) return read;
       ReportPart& part = part_for(one.run);
       part.beats.push_back(std::move(one));
       part.beat_places.push_back(batch_.count++);

@@ -11,6 +11,7 @@
 #include "api/work.h"
 #include "runs/inspect.h"
 #include "runs/queue.h"
+#include "runs/records.h"
 #include "runs/steps.h"
 #include "runs/workers.h"
 
@@ -160,7 +161,7 @@ Result<std::string> answer_applied(runs::Unit& unit, const Report& report, runs:
 }
 
 Result<std::string> tell_step_failure(runs::Unit& unit, const Report& report, const runs::StepCall& call) {
-  auto failed = runs::fail_step(unit, call, report.error, report.tokens, report.cost_usd);
+  auto failed = runs::fail_step(unit, call, report.error, report.tokens, report.cost_usd, report.duration_ms);
   if (!failed) return std::unexpected(std::move(failed).error());
   if (failed->applied != runs::Applied::kApplied) return answer_applied(unit, report, failed->applied, "running");
   std::string out;
@@ -190,26 +191,41 @@ Result<std::string> tell_failure(runs::Unit& unit, const Report& report) {
   return out;
 }
 
+// A line of the worker's own, kept among the records of agents. Of a lost lease as well: it says what happened.
 Result<std::string> tell_log(runs::Unit& unit, const Report& report) {
   const auto run = runs::load_run(unit, report.run);
   if (!run) return runs::no_such_run(report.run);
-  std::string body;
-  ObjectText object(body);
+  std::string fields;
+  ObjectText object(fields);
+  object.text("run_id", run->shown_id()).text("workflow", run->workflow);
   object.text("level", report.level.empty() ? "info" : report.level).text("message", report.message);
-  object.number("attempt", report.attempt).text_or_null("step", report.step);
+  object.number("attempt", report.attempt);
+  if (!report.step.empty()) object.text("step_id", report.step);
+  if (!run->client.empty()) object.text("client_id", run->client);
+  if (!run->agent.empty()) object.text("agent", run->agent);
   object.json("payload", report.json.empty() ? "null" : report.json).end();
-  unit.event("run.log", runs::identifiers_of(*run), std::move(body));
+  auto record = runs::write_record(unit, runs::Collection::kAgentLogs, {}, fields);
+  if (!record) return std::unexpected(std::move(record).error());
   return state_text(to_string(run->state));
 }
 
 // Empty: the usual answer.
 Result<std::string> tell(runs::Unit& unit, const Report& report) {
   const runs::StepCall call{report.run, report.attempt, report.step};
+  const bool leaves = report.op == ReportOp::kRelease || report.op == ReportOp::kSleep || report.op == ReportOp::kWait;
+  if (leaves && (report.tokens != 0 || report.cost_usd != 0)) {
+    // A call that is late is told so by what follows.
+    auto used = runs::add_use(unit, report.run, report.attempt, report.tokens, report.cost_usd);
+    if (!used) return std::unexpected(std::move(used).error());
+  }
   switch (report.op) {
     case ReportOp::kStepStart: return answer_step(unit, report, runs::begin_step(unit, call));
     case ReportOp::kStepComplete: {
       auto done = runs::complete_step(unit, call,
-                                      {.result = report.json, .tokens = report.tokens, .cost_usd = report.cost_usd});
+                                      {.result = report.json,
+                                       .tokens = report.tokens,
+                                       .cost_usd = report.cost_usd,
+                                       .duration_ms = report.duration_ms});
       if (!done) return std::unexpected(std::move(done).error());
       if (*done == runs::Applied::kApplied) return std::string();
       return answer_applied(unit, report, *done, "running");

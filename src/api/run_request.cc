@@ -46,9 +46,9 @@ std::string trace_id_of(std::string_view traceparent) {
   return is_hex(id) ? std::string(id) : std::string();
 }
 
-// Checked here and kept as it was given: what it leaves out is the workflow's.
-Result<void> read_retry(simdjson::dom::element element, const JsonPlace& place, std::string& out) {
-  runs::RetryPolicy policy;
+// Shown as it was given, beside what the room obeys.
+Result<void> read_retry(simdjson::dom::element element, const JsonPlace& place, std::string& out,
+                        runs::RetryOverride& own) {
   std::optional<std::int64_t> base_ms, cap_ms, elapsed_max_ms;
   double factor = 0;
   constexpr std::int64_t kMillisMax = 366LL * 24 * 3'600'000;
@@ -57,11 +57,12 @@ Result<void> read_retry(simdjson::dom::element element, const JsonPlace& place, 
            member.integer("elapsed_max_ms", elapsed_max_ms, 0, kMillisMax) || member.number("factor", factor);
   });
   if (!read) return read;
-  if (base_ms) policy.base = std::chrono::milliseconds(*base_ms);
-  if (cap_ms) policy.cap = std::chrono::milliseconds(*cap_ms);
-  if (elapsed_max_ms) policy.elapsed_max = std::chrono::milliseconds(*elapsed_max_ms);
-  if (factor != 0) policy.factor = factor;
-  if (auto good = runs::check(policy); !good) return std::unexpected(std::move(good).error().within(place.text()));
+  if (base_ms) own.base = std::chrono::milliseconds(*base_ms);
+  if (cap_ms) own.cap = std::chrono::milliseconds(*cap_ms);
+  if (elapsed_max_ms) own.elapsed_max = std::chrono::milliseconds(*elapsed_max_ms);
+  if (factor != 0) own.factor = factor;
+  if (auto good = runs::check(own.over({})); !good)
+    return std::unexpected(std::move(good).error().within(place.text()));
   ObjectText object(out);
   if (base_ms) object.number("base_ms", *base_ms);
   if (cap_ms) object.number("cap_ms", *cap_ms);
@@ -90,8 +91,10 @@ Result<void> read_run(simdjson::dom::element element, const JsonPlace& place, Ru
            member.text("idempotency_key", out.idempotency_key, ledger::kIdempotencyKeyBytesMax) ||
            member.integer("timeout_ms", carried.timeout_ms, 1, 7LL * 24 * 3'600'000) ||
            member.integer("max_retries", request.max_retries, 0, 1'000) ||
-           member.object("retry", [&](simdjson::dom::element value,
-                                      const JsonPlace& inner) { return read_retry(value, inner, carried.retry); }) ||
+           member.object("retry",
+                         [&](simdjson::dom::element value, const JsonPlace& inner) {
+                           return read_retry(value, inner, carried.retry, request.retry);
+                         }) ||
            member.object("trigger",
                          [&](simdjson::dom::element value, const JsonPlace& inner) {
                            std::string source, event_key;
@@ -107,6 +110,7 @@ Result<void> read_run(simdjson::dom::element element, const JsonPlace& place, Ru
   if (!read) return read;
   if (request.workflow.empty()) return missing_member(place, "workflow", "the name of a workflow");
   if (request.pool.empty()) return missing_member(place, "pool", "a name, or no member 'pool'");
+  if (carried.timeout_ms != 0) request.timeout = std::chrono::milliseconds(carried.timeout_ms);
   request.context = context_of(carried, request.correlation_id);
   request.trace_id = trace_id_of(carried.traceparent);
   return {};

@@ -7,8 +7,6 @@
 namespace fettle::api {
 namespace {
 
-constexpr double kMillisPerNano = 1e-6;
-
 // The members that every view of a run has.
 void add_run(ObjectText& object, const runs::Run& run) {
   object.text("run_id", run.shown_id()).text("state", to_string(run.state));
@@ -33,11 +31,7 @@ void append_step(std::string& out, const runs::Step& step, bool reveals) {
   object.number("retry_count", step.retry_count);
   object.time("started_at", step.started_at).time("finished_at", step.finished_at).time("until", step.until);
   ObjectText metrics(object.key("metrics"));
-  if (step.finished_at) {
-    metrics.number("duration_ms", static_cast<double>(*step.finished_at - step.started_at) * kMillisPerNano);
-  } else {
-    metrics.json("duration_ms", "null");
-  }
+  metrics.number("duration_ms", step.duration_ms);
   metrics.number("tokens", step.tokens).number("cost_usd", step.cost_usd).end();
   if (reveals) object.json_or_null("result", step.result);
   object.json_or_null("error", step.error);
@@ -99,7 +93,8 @@ void append_run_detail(std::string& out, const runs::RunDetail& detail, const st
     ObjectText lease(object.key("lease"));
     lease.text_or_null("runner_id", run.worker).time("leased_at", run.leased_at);
     lease.time("lease_expires_at", run.lease_until).time("last_progress_at", run.progress_at);
-    lease.number("age_ms", std::max<std::int64_t>(0, now - *run.leased_at) / kNanosPerMilli).end();
+    lease.number("age_ms", std::max<std::int64_t>(0, now - *run.leased_at) / kNanosPerMilli);
+    lease.boolean("stalled", run.is_stalled()).end();
   } else {
     object.json("lease", "null");
   }

@@ -68,17 +68,13 @@ void list(Work& work, Exchange exchange, bool failed) {
   auto filter = filter_of(exchange.request().query, work.clock.now());
   if (!filter) return exchange.problem(filter.error());
   filter->failed = failed;
-  look(work, std::move(exchange), [filter = std::move(*filter)](runs::View& view) mutable -> Result<std::string> {
-    const auto limit = static_cast<std::size_t>(filter.limit);
-    ++filter.limit;  // one more, to know whether there is a next page
-    std::vector<runs::ListedRun> found = runs::find_runs(view, filter);
-    const bool more = found.size() > limit;
-    if (more) found.resize(limit);
+  look(work, std::move(exchange), [filter = std::move(*filter)](runs::View& view) -> Result<std::string> {
+    const runs::RunPage page = runs::find_runs(view, filter);
     std::string out;
     ObjectText object(out);
-    append_array(object.key("items"), found, append_run);
-    if (more) {
-      object.text("next_cursor", runs::format_number("", found.back().run.number));
+    append_array(object.key("items"), page.runs, append_run);
+    if (page.next) {
+      object.text("next_cursor", runs::format_number("", *page.next));
     } else {
       object.json("next_cursor", "null");
     }

@@ -153,6 +153,7 @@ runs::Actor actor_of(const Exchange& exchange) {
   actor.type = access::to_string(grant.kind);
   actor.id = grant.actor_id;
   if (const auto role = access::role_of(grant)) actor.role = access::to_string(*role);
+  actor.runs_ai = access::can(grant, access::Action::kRunAi).allowed;
   actor.request_id = exchange.request_id();
   const http::Headers& headers = exchange.request().headers;
   actor.correlation_id = headers.get("X-Correlation-Id").substr(0, ledger::kIdentifierValueBytesMax);
@@ -182,12 +183,18 @@ void append_refusal(std::string& out, const Error& error) {
   append_json_string(out, error.message());
   out += R"(,"code":)";
   append_json_string(out, to_string(error.code()));
+  // As the header Retry-After says of a request as a whole.
+  if (const auto wait = error.retry_after()) {
+    fmt::format_to(std::back_inserter(out), R"(,"retry_after_ms":{})", wait->count());
+  }
   out += "}}";
 }
 
-void add_post(Router& router, std::string_view path, access::Action right, std::size_t body_bytes_max,
-              std::function<void(Exchange)> handle) {
-  router.add({.method = "POST",
+namespace {
+
+void add_with_body(Router& router, std::string_view method, std::string_view path, access::Action right,
+                   std::size_t body_bytes_max, std::function<void(Exchange)> handle) {
+  router.add({.method = method,
               .path = path,
               .right = right,
               .body_bytes_max = body_bytes_max,
@@ -195,13 +202,34 @@ void add_post(Router& router, std::string_view path, access::Action right, std::
               .handle = std::move(handle)});
 }
 
-void add_get(Router& router, std::string_view path, access::Action right, std::function<void(Exchange)> handle) {
-  router.add({.method = "GET",
+void add_without_body(Router& router, std::string_view method, std::string_view path, access::Action right,
+                      std::function<void(Exchange)> handle) {
+  router.add({.method = method,
               .path = path,
               .right = right,
               .body_bytes_max = 0,
               .content_types = {},
               .handle = std::move(handle)});
+}
+
+}  // namespace
+
+void add_post(Router& router, std::string_view path, access::Action right, std::size_t body_bytes_max,
+              std::function<void(Exchange)> handle) {
+  add_with_body(router, "POST", path, right, body_bytes_max, std::move(handle));
+}
+
+void add_put(Router& router, std::string_view path, access::Action right, std::size_t body_bytes_max,
+             std::function<void(Exchange)> handle) {
+  add_with_body(router, "PUT", path, right, body_bytes_max, std::move(handle));
+}
+
+void add_get(Router& router, std::string_view path, access::Action right, std::function<void(Exchange)> handle) {
+  add_without_body(router, "GET", path, right, std::move(handle));
+}
+
+void add_delete(Router& router, std::string_view path, access::Action right, std::function<void(Exchange)> handle) {
+  add_without_body(router, "DELETE", path, right, std::move(handle));
 }
 
 }  // namespace fettle::api

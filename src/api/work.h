@@ -74,7 +74,10 @@ Result<void> check_reach(const access::Grant& caller, access::Action action, std
 // Adds a route whose body is JSON, or one without a body.
 void add_post(Router& router, std::string_view path, access::Action right, std::size_t body_bytes_max,
               std::function<void(Exchange)> handle);
+void add_put(Router& router, std::string_view path, access::Action right, std::size_t body_bytes_max,
+             std::function<void(Exchange)> handle);
 void add_get(Router& router, std::string_view path, access::Action right, std::function<void(Exchange)> handle);
+void add_delete(Router& router, std::string_view path, access::Action right, std::function<void(Exchange)> handle);
 
 // Each file's routes.
 void add_run_routes(Router& router, Work& work);         // runs.cc: enqueue
@@ -90,5 +93,8 @@ void add_side_effect_routes(Router& router, Work& work);
 void add_policy_routes(Router& router, Work& work);
 void add_approval_routes(Router& router, Work& work);  // approvals.cc: approvals, escalations
 void add_bulk_routes(Router& router, Work& work);      // bulk_jobs.cc: many runs by filter
+void add_schedule_routes(Router& router, Work& work);
+void add_retry_policy_routes(Router& router, Work& work);
+void add_personal_data_routes(Router& router, Work& work);  // personal_data.cc: erasing a client's
 
 }  // namespace fettle::api

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
+#include "access/grant.h"
 #include "runs/json.h"
 #include "runs/run.h"
 
@@ -60,7 +62,9 @@ Result<void> check_request(Unit& unit, const ApprovalRequest& request) {
   if (request.title.empty()) return fail(ErrorCode::kInvalidArgument, "title is missing");
   if (auto good = check_size("title", request.title, unit.limits().message_bytes_max); !good) return good;
   if (auto good = check_size("details", request.details, unit.limits().payload_bytes_max); !good) return good;
-  if (auto good = check_name("role", request.role, unit.limits()); !good) return good;
+  if (!access::role_named(request.role)) {
+    return fail(ErrorCode::kInvalidArgument, "role must be viewer, operator, manager, admin or owner");
+  }
   if (!request.client.empty()) {
     if (auto good = check_name("client", request.client, unit.limits()); !good) return good;
   }
@@ -111,6 +115,16 @@ void settle(Unit& unit, Approval& approval, ApprovalState state, std::string_vie
   tell(unit, approval, action);
 }
 
+// Of the role that the approval asks for; the server itself may always.
+Result<void> may_decide(const Actor& actor, const Approval& approval) {
+  if (actor.type == "system") return {};
+  const auto least = access::role_named(approval.role).value_or(access::Role::kOwner);
+  const auto role = access::role_named(actor.role);
+  if (role && *role >= least) return {};
+  return fail(ErrorCode::kPermissionDenied,
+              fmt::format("approval {} is for whoever is {} or above", approval.id, access::to_string(least)));
+}
+
 }  // namespace
 
 std::string_view to_string(ApprovalState state) { return kStates.at(static_cast<std::size_t>(state)); }
@@ -149,6 +163,7 @@ Result<Approval> decide_approval(Unit& unit, std::string_view id, const Approval
   }
   std::optional<Approval> approval = get_approval(unit, id);
   if (!approval) return fail(ErrorCode::kNotFound, fmt::format("there is no approval {}", id));
+  if (auto may = may_decide(unit.actor(), *approval); !may) return std::unexpected(std::move(may).error());
   if (approval->state != ApprovalState::kOpen || (approval->expires_at && *approval->expires_at <= unit.now())) {
     const std::string_view state =
         approval->state == ApprovalState::kOpen ? to_string(ApprovalState::kExpired) : to_string(approval->state);
@@ -308,6 +323,7 @@ std::vector<Escalation> list_escalations(View& view, bool only_open, std::int32_
               one.closed_at, by, note);
     if (!view.allows(one.client)) continue;
     one.id = format_number(kEscalationPrefix, number);
+    one.age_ns = std::max<std::int64_t>(0, one.closed_at.value_or(view.now()) - one.opened_at);
     one.closed_by = by.value_or("");
     one.note = note.value_or("");
     out.push_back(std::move(one));

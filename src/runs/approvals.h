@@ -20,7 +20,7 @@ std::string_view to_string(ApprovalState state);
 struct ApprovalRequest {
   std::string title;              // required
   std::string details = "null";   // JSON: what is to be approved, or where it can be seen
-  std::string role = "operator";  // who may decide; checked where the decision comes in
+  std::string role = "operator";  // the least role (access/grant.h) that may decide
   std::string client;             // of an approval without a run
   std::optional<std::chrono::nanoseconds> expires_in;
 };
@@ -46,7 +46,8 @@ struct ApprovalDecision {
   std::string note;
   std::string edited;  // JSON or empty: approved with these changes
 };
-// kNotFound outside of scope, kConflict when it is decided or expired. Audited.
+// kNotFound outside of scope, kPermissionDenied below the role that it asks for, kConflict when it is decided or
+// expired. Audited.
 Result<Approval> decide_approval(Unit& unit, std::string_view id, const ApprovalDecision& decision);
 std::optional<Approval> get_approval(View& view, std::string_view id);
 // Open ones first to expire; or all of the last ones.
@@ -64,7 +65,8 @@ struct Escalation {
   std::optional<std::int64_t> run_number;
   std::string client, subject, details, owner;
   std::int32_t severity = 2;
-  UnixNanos opened_at = 0;  // its age
+  UnixNanos opened_at = 0;
+  std::int64_t age_ns = 0;  // until it was closed
   std::optional<UnixNanos> closed_at;
   std::string closed_by, note;
 };

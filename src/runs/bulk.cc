@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "runs/admission.h"
 #include "runs/json.h"
 #include "runs/run.h"
 
@@ -178,15 +179,16 @@ std::vector<BulkRun> list_bulk_runs(View& view, std::string_view id, std::int32_
 
 std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
   std::int64_t changed = 0;
-  for (const db::Row row : unit.rows("SELECT id, action, filter, from_scratch, reason, cursor, up_to, created_at"
+  Gate gate(unit);
+  for (const db::Row row : unit.rows("SELECT id, action, filter, from_scratch, reason, actor, cursor, up_to, created_at"
                                      " FROM bulk_jobs WHERE workspace = $1 AND state = 0 ORDER BY id",
                                      {unit.workspace()})) {
     std::int64_t number = 0, cursor = 0, up_to = 0;
     UnixNanos created_at = 0;
     std::uint8_t action = 0;
-    std::string filter, reason;
+    std::string filter, reason, actor;
     bool from_scratch = false;
-    if (!unit.read(row, number, action, filter, from_scratch, reason, cursor, up_to, created_at)) break;
+    if (!unit.read(row, number, action, filter, from_scratch, reason, actor, cursor, up_to, created_at)) break;
     const Packed parts = unpack(filter);
     const db::Rows found =
         unit.rows("SELECT id FROM runs WHERE workspace = $1 AND " FETTLE_BULK_MATCHES
@@ -198,10 +200,17 @@ std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
       if (!unit.read(match, cursor)) break;
       std::optional<Run> run = load_run(unit, cursor);
       if (!run) continue;
-      const bool did = static_cast<BulkAction>(action) == BulkAction::kRetry
-                           ? retry_if_possible(unit, *run, from_scratch ? RetryFrom::kScratch : RetryFrom::kFailedStep,
-                                               reason, number)
-                           : discard_if_possible(unit, *run, reason, number);
+      bool did = false;
+      if (static_cast<BulkAction>(action) == BulkAction::kDiscard) {
+        did = discard_if_possible(unit, *run, reason, number);
+      } else if (gate.check_for(run->workflow, run->agent, actor)) {
+        did =
+            retry_if_possible(unit, *run, from_scratch ? RetryFrom::kScratch : RetryFrom::kFailedStep, reason, number);
+        if (did && !run->agent.empty()) {
+          unit.execute("UPDATE run_data SET asked_by = $3 WHERE workspace = $1 AND id = $2",
+                       {unit.workspace(), run->number, actor});
+        }
+      }
       ++(did ? done : skipped);
     }
     changed += done;

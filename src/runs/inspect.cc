@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <map>
+#include <tuple>
+
+#include "runs/admission.h"
 
 namespace fettle::runs {
 namespace {
@@ -32,6 +36,8 @@ class Where {
     if (!value.empty()) add(condition, value);
   }
   const std::string& text() const { return text_; }
+  // For a second clause with the same parameters.
+  void begin_anew() { text_ = "r.workspace = $1"; }
   const std::vector<db::Value>& values() const { return values_; }
 
  private:
@@ -92,7 +98,8 @@ std::vector<PastAttempt> past_attempts(View& view, std::int64_t run) {
   return out;
 }
 
-std::vector<ListedRun> find_runs(View& view, const RunQuery& filter) {
+RunPage find_runs(View& view, const RunQuery& filter) {
+  // What an index knows bounds the rows that are looked at; the rest is asked of those alone.
   Where where(view);
   add_states(where, filter.states);
   add_scope(where, view);
@@ -102,14 +109,7 @@ std::vector<ListedRun> find_runs(View& view, const RunQuery& filter) {
         "r.state <> 7 AND r.id IN (SELECT id FROM runs WHERE workspace = $1 AND (state = 5 OR state = 6)"
         " UNION SELECT run FROM workflow_failures WHERE workspace = $1 AND status = 'open' AND run IS NOT NULL)");
   }
-  where.add_if("r.workflow = {}", filter.workflow);
   where.add_if("r.client = {}", filter.client);
-  where.add_if("r.platform = {}", filter.platform);
-  where.add_if("r.lane = {}", filter.lane);
-  where.add_if("r.agent = {}", filter.agent);
-  where.add_if("r.pool = {}", filter.pool);
-  where.add_if("r.worker = {}", filter.worker);
-  where.add_if("r.failure_reason = {}", filter.failure_reason);
   where.add_if("r.id IN (SELECT id FROM run_data WHERE workspace = $1 AND correlation_id = {})", filter.correlation_id);
   where.add_if("r.id IN (SELECT id FROM run_data WHERE workspace = $1 AND trace_id = {})", filter.trace_id);
   if (filter.created_from) {
@@ -122,21 +122,77 @@ std::vector<ListedRun> find_runs(View& view, const RunQuery& filter) {
     where.add("r.id < {}", NumberSource::least_at(*filter.created_to + kClockSlack));
   }
   if (filter.before) where.add("r.id < {}", *filter.before);
-  const std::string limit = where.parameter(filter.limit);
-  const std::string sql =
+  const std::string looked_at =
+      fmt::format("FROM runs r WHERE {} ORDER BY r.id DESC LIMIT {}", where.text(), kRowsLookedAt);
+  const std::size_t looked_at_values = where.values().size();
+  where.begin_anew();
+  where.add_if("r.workflow = {}", filter.workflow);
+  where.add_if("r.platform = {}", filter.platform);
+  where.add_if("r.lane = {}", filter.lane);
+  where.add_if("r.agent = {}", filter.agent);
+  where.add_if("r.pool = {}", filter.pool);
+  where.add_if("r.worker = {}", filter.worker);
+  where.add_if("r.failure_reason = {}", filter.failure_reason);
+  // One more than the page, to know whether there is another.
+  const std::string limit = where.parameter(filter.limit + 1);
+  const std::string sql = fmt::format(
       "SELECT " FETTLE_RUN_COLUMNS
-      ", d.correlation_id, d.trace_id, d.error FROM runs r LEFT JOIN run_data d ON d.workspace = r.workspace"
-      " AND d.id = r.id WHERE " +
-      where.text() + " ORDER BY r.id DESC LIMIT " + limit;
-  std::vector<ListedRun> out;
+      ", d.correlation_id, d.trace_id, d.error FROM (SELECT r.* {}) r"
+      " LEFT JOIN run_data d ON d.workspace = r.workspace AND d.id = r.id WHERE {} ORDER BY r.id DESC LIMIT {}",
+      looked_at, where.text(), limit);
+  RunPage page;
   for (const db::Row row : view.rows(db::Sql::assembled(sql), where.values())) {
-    ListedRun& one = out.emplace_back();
+    if (page.runs.size() == static_cast<std::size_t>(filter.limit)) {
+      page.next = page.runs.back().run.number;
+      return page;
+    }
+    ListedRun& one = page.runs.emplace_back();
     one.run = run_from(view, row);
     const auto at = row.size() - 3;
     one.correlation_id = row.get<std::optional<std::string>>(at).value_or(std::nullopt);
     one.trace_id = row.get<std::optional<std::string>>(at + 1).value_or(std::nullopt);
     one.error = row.get<std::optional<std::string>>(at + 2).value_or(std::nullopt);
   }
+  const std::string last = fmt::format("SELECT r.id {} OFFSET {}", looked_at, kRowsLookedAt - 1);
+  std::int64_t next = 0;
+  const std::span<const db::Value> values(where.values());
+  if (view.first(db::Sql::assembled(last), values.first(looked_at_values), next)) page.next = next;
+  return page;
+}
+
+std::vector<Depth> queue_depth(View& view) {
+  std::map<std::tuple<std::string, std::string, std::string>, Depth> by_key;
+  const auto count = [&](const db::Sql& sql, std::int64_t Depth::* field) {
+    for (const db::Row row : view.rows(sql, {view.workspace()})) {
+      std::string pool, workflow, lane, client;
+      std::int64_t runs = 0;
+      if (!view.read(row, pool, workflow, lane, client, runs) || !view.allows(client)) continue;
+      Depth& depth = by_key[{pool, workflow, lane}];
+      depth.pool = pool;
+      depth.workflow = workflow;
+      depth.lane = lane;
+      depth.*field += runs;
+    }
+  };
+  // One statement for each partial index.
+  count(
+      "SELECT pool, workflow, lane, client, count(*) FROM runs WHERE workspace = $1 AND state = 0"
+      " GROUP BY pool, workflow, lane, client",
+      &Depth::ready);
+  count(
+      "SELECT pool, workflow, lane, client, count(*) FROM runs WHERE workspace = $1 AND state = 1"
+      " GROUP BY pool, workflow, lane, client",
+      &Depth::waiting);
+  count(
+      "SELECT pool, workflow, lane, client, count(*) FROM runs WHERE workspace = $1 AND state = 2"
+      " GROUP BY pool, workflow, lane, client",
+      &Depth::held);
+  count(
+      "SELECT pool, workflow, lane, client, count(*) FROM runs WHERE workspace = $1 AND lease_until IS NOT NULL"
+      " GROUP BY pool, workflow, lane, client",
+      &Depth::running);
+  std::vector<Depth> out;
+  for (auto& [key, depth] : by_key) out.push_back(std::move(depth));
   return out;
 }
 
@@ -167,7 +223,7 @@ LeaseGone why_lease_gone(View& view, const RunId& id, std::int32_t attempt) {
       out.stop = std::move(one);
       return out;
     }
-    out.reason = "the run is paused";
+    out.reason = is_gate_hold(*run->hold_key) ? why_held_by_gate(*run->hold_key) : "the run is paused";
     return out;
   }
   out.reason = "the lease ran out or was given back";

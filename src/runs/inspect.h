@@ -1,7 +1,7 @@
-// What became of runs: one with everything that is known of it, many by filter, newest first.
+// What became of runs: one with everything that is known of it, many by filter, newest first; and how much is queued.
 //
 //   auto detail = run_detail(view, id);
-//   for (const ListedRun& one : find_runs(view, {.states = {RunState::kDead}, .client = "acme"})) …
+//   for (const ListedRun& one : find_runs(view, {.states = {RunState::kDead}, .client = "acme"}).runs) …
 //
 // Reads alone; a client outside of scope is nowhere in an answer.
 #pragma once
@@ -49,7 +49,20 @@ struct ListedRun {
   Run run;
   std::optional<std::string> correlation_id, trace_id, error;
 };
-std::vector<ListedRun> find_runs(View& view, const RunQuery& filter);
+// A filter that matches little looks through at most so many runs; `next` then says where to go on.
+constexpr std::int64_t kRowsLookedAt = 50'000;
+struct RunPage {
+  std::vector<ListedRun> runs;
+  std::optional<std::int64_t> next;  // RunQuery::before of the next page; none at the end
+};
+RunPage find_runs(View& view, const RunQuery& filter);
+
+// How many there are in each live state, by pool, workflow and lane. Finished runs are not counted.
+struct Depth {
+  std::string pool, workflow, lane;
+  std::int64_t ready = 0, waiting = 0, held = 0, running = 0;
+};
+std::vector<Depth> queue_depth(View& view);
 
 // Why an attempt does not hold the lease of its run any more.
 struct LeaseGone {

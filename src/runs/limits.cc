@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 
+#include "runs/admission.h"
 #include "runs/json.h"
 #include "runs/run.h"
 
@@ -120,7 +121,20 @@ std::vector<LimitRule> list_limits(View& view) {
 
 // ---- slots ---------------------------------------------------------------------------------------------------------
 
-Slots::Slots(Unit& unit) : unit_(unit), rules_(list_limits(unit)) {}
+Slots::Slots(Unit& unit) : unit_(unit), rules_(list_limits(unit)) {
+  if (unit.admission() == nullptr) return;
+  const auto plan = unit.admission()->plan_of(unit.workspace());
+  if (!plan || !plan->concurrent_runs_max) return;
+  // A rule for the one value of its dimension is found before one for '*', which may say more, not less.
+  LimitRule rule{.dimension = LimitDimension::kWorkspace, .value = "all"};
+  if (const LimitRule* own = rule_for(LimitDimension::kWorkspace, rule.value)) rule = *own;
+  const auto most = static_cast<std::int32_t>(
+      std::min<std::int64_t>(*plan->concurrent_runs_max, std::numeric_limits<std::int32_t>::max()));
+  rule.value = "all";
+  rule.concurrency_max = std::min(rule.concurrency_max.value_or(most), most);
+  std::erase_if(rules_, [](const LimitRule& one) { return one.dimension == LimitDimension::kWorkspace; });
+  rules_.push_back(std::move(rule));
+}
 
 const LimitRule* Slots::rule_for(LimitDimension dimension, std::string_view value) const {
   const LimitRule* general = nullptr;

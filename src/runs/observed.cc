@@ -122,16 +122,18 @@ Result<Reported> report_step(Unit& unit, const ObservedStep& step) {
     ++run->steps;
     unit.execute(
         "INSERT INTO run_steps (workspace, run, generation, step, position, state, attempt, retry_count, started_at,"
-        " finished_at, tokens, cost_usd, result, error) VALUES ($1, $2, 0, $3, $4, $5, 1, $6, $7, $8, $9, $10, $11, "
-        "$12)",
+        " finished_at, tokens, cost_usd, result, error, duration_ms) VALUES ($1, $2, 0, $3, $4, $5, 1, $6, $7, $8, $9, "
+        "$10, "
+        "$11, $12, $13)",
         {unit.workspace(), run->number, step.step, run->steps, static_cast<int>(state), step.retry_count,
-         step.started_at.value_or(unit.now()), finished, step.tokens, step.cost_usd, step.result, error});
+         step.started_at.value_or(unit.now()), finished, step.tokens, step.cost_usd, step.result, error,
+         step.duration_ms});
   } else {
     unit.execute(
         "UPDATE run_steps SET state = $4, retry_count = $5, finished_at = $6, tokens = $7, cost_usd = $8, result = $9,"
-        " error = $10 WHERE workspace = $1 AND run = $2 AND generation = 0 AND step = $3",
+        " error = $10, duration_ms = $11 WHERE workspace = $1 AND run = $2 AND generation = 0 AND step = $3",
         {unit.workspace(), run->number, step.step, static_cast<int>(state), step.retry_count, finished, step.tokens,
-         step.cost_usd, step.result, error});
+         step.cost_usd, step.result, error, step.duration_ms});
   }
   // What is reported of a step replaces what was reported before.
   run->tokens += step.tokens - tokens_before;

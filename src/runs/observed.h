@@ -37,6 +37,7 @@ struct ObservedStep {
   std::int64_t tokens = 0;
   double cost_usd = 0;
   std::optional<UnixNanos> started_at, finished_at;
+  std::optional<std::int64_t> duration_ms = {};  // as the executor took it
 };
 struct Reported {
   Applied applied = Applied::kUnknown;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "runs/admission.h"
 #include "runs/json.h"
 #include "runs/run.h"
 
@@ -42,6 +43,15 @@ void audit_decision(Unit& unit, const Run& run, std::string_view action, RunStat
   unit.event(action, identifiers_of(run), std::move(body).text());
 }
 
+// Whoever sets an agent to work answers for it from now on.
+Result<void> take_over(Unit& unit, const Run& run) {
+  if (auto allowed = Gate(unit).check(run.workflow, run.agent); !allowed) return allowed;
+  if (run.agent.empty()) return {};
+  unit.execute("UPDATE run_data SET asked_by = $3 WHERE workspace = $1 AND id = $2",
+               {unit.workspace(), run.number, unit.actor().id});
+  return {};
+}
+
 }  // namespace
 
 bool retry_if_possible(Unit& unit, Run& run, RetryFrom from, std::string_view reason,
@@ -79,6 +89,7 @@ bool discard_if_possible(Unit& unit, Run& run, std::string_view reason, std::opt
 Result<void> retry_run(Unit& unit, const RunId& id, RetryFrom from, std::string_view reason) {
   auto run = run_to_change(unit, id, reason);
   if (!run) return std::unexpected(run.error());
+  if (auto allowed = take_over(unit, *run); !allowed) return allowed;
   if (!retry_if_possible(unit, *run, from, reason, std::nullopt)) return wrong_state(*run, "retried");
   return {};
 }
@@ -134,6 +145,7 @@ Result<void> resume_run(Unit& unit, const RunId& id, std::string_view reason) {
   auto run = run_to_change(unit, id, reason);
   if (!run) return std::unexpected(run.error());
   if (run->hold_key != kPauseHold) return wrong_state(*run, "resumed");
+  if (auto allowed = take_over(unit, *run); !allowed) return allowed;
   if (run->due_at && *run->due_at > unit.now()) {
     make_waiting(unit, *run, WaitKind::kScheduled, run->due_at);
   } else {

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <unordered_map>
 
 #include "ledger/audit.h"
+#include "runs/admission.h"
 #include "runs/json.h"
 #include "runs/limits.h"
+#include "runs/retry_policies.h"
 #include "runs/run.h"
 #include "runs/switches.h"
 
@@ -17,6 +20,8 @@ namespace {
 constexpr std::int32_t kPriorityMax = 100;
 constexpr std::chrono::nanoseconds kLeaseMin = std::chrono::seconds(1);
 constexpr std::chrono::nanoseconds kLeaseMax = std::chrono::hours(1);
+constexpr std::chrono::nanoseconds kTimeoutMin = std::chrono::milliseconds(1);
+constexpr std::chrono::nanoseconds kTimeoutMax = std::chrono::hours(24 * 31);
 // What one call moves out of the way at most, so that a thousand blocked runs do not delay everybody's commit.
 constexpr std::size_t kMovedMax = 500;
 
@@ -93,8 +98,9 @@ constexpr db::Sql kInsertRun(
     " VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)");
 constexpr std::size_t kInsertRunWidth = 16;
 constexpr db::Sql kInsertData(
-    "INSERT INTO run_data (workspace, id, payload, context, correlation_id, trace_id) VALUES ($1, $2, $3, $4, $5, $6)");
-constexpr std::size_t kInsertDataWidth = 6;
+    "INSERT INTO run_data (workspace, id, payload, context, correlation_id, trace_id, asked_by, retry,"
+    " timeout_ns) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+constexpr std::size_t kInsertDataWidth = 9;
 
 }  // namespace
 
@@ -123,6 +129,12 @@ Result<void> check_enqueue(const Unit& unit, const EnqueueRequest& request) {
   if (request.max_retries && (*request.max_retries < 0 || *request.max_retries > 1'000)) {
     return fail(ErrorCode::kInvalidArgument, "max_retries must be from 0 to 1000");
   }
+  if (request.retry != RetryOverride{}) {
+    if (auto good = check(request.retry.over({})); !good) return std::unexpected(good.error().within("retry"));
+  }
+  if (request.timeout && (*request.timeout < kTimeoutMin || *request.timeout > kTimeoutMax)) {
+    return fail(ErrorCode::kInvalidArgument, "a time-out is from 1 ms to 31 days");
+  }
   if (!unit.scope().clients.empty() && !unit.allows(request.client)) {
     return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
   }
@@ -139,10 +151,12 @@ Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest
   for (const EnqueueRequest& request : requests) {
     if (auto good = check_enqueue(unit, request); !good) return std::unexpected(good.error());
   }
+  Gate gate(unit);
   std::unordered_map<std::string, Run> known = known_by_name(unit, requests);
   std::vector<Enqueued> out;
   out.reserve(requests.size());
   std::vector<db::Value> hot, cold;
+  std::deque<std::string> kept;  // texts that the statements' values point to
   hot.reserve(requests.size() * kInsertRunWidth);
   cold.reserve(requests.size() * kInsertDataWidth);
   // Policies are few and repeat within a call.
@@ -157,6 +171,9 @@ Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest
         continue;
       }
       known.emplace(request.run_id, Run{.client = request.client});
+    }
+    if (auto allowed = gate.check_for(request.workflow, request.agent, request.asked_by); !allowed) {
+      return std::unexpected(std::move(allowed).error());
     }
     std::int32_t retries = 0;
     if (request.max_retries) {
@@ -178,9 +195,14 @@ Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest
           later ? db::Value(*request.start_at) : db::Value()}) {
       hot.push_back(value);
     }
+    db::Value retry;
+    if (request.retry != RetryOverride{}) retry = kept.emplace_back(override_text(request.retry));
     for (const db::Value& value :
          {db::Value(unit.workspace()), db::Value(number), db::Value(request.payload), db::Value(request.context),
-          or_null(request.correlation_id), or_null(request.trace_id)}) {
+          or_null(request.correlation_id), or_null(request.trace_id),
+          request.agent.empty() ? db::Value()
+                                : db::Value(request.asked_by.empty() ? unit.actor().id : request.asked_by),
+          retry, request.timeout ? db::Value(request.timeout->count()) : db::Value()}) {
       cold.push_back(value);
     }
     Run run;
@@ -211,12 +233,15 @@ struct Candidate {
   std::int64_t number = 0;
   Run run;
   std::string payload, context;
+  std::optional<std::string> asked_by;
+  std::optional<std::int64_t> timeout_ns;
 };
 
 // The narrow part of a run that a lease needs.
 #define FETTLE_CANDIDATE_COLUMNS                                                                                \
   "r.id, r.workflow, r.priority, r.client, r.platform, r.lane, r.agent, r.limit_key, r.external_id, r.attempt," \
-  " r.retry_count, r.max_retries, r.steps, r.chain_started_at, r.started_at, d.payload, d.context"
+  " r.retry_count, r.max_retries, r.steps, r.chain_started_at, r.started_at, d.payload, d.context, d.asked_by," \
+  " d.timeout_ns"
 
 std::vector<Candidate> candidates_of(Unit& unit, const LeaseRequest& request, const db::Rows& rows) {
   std::vector<Candidate> out;
@@ -226,7 +251,7 @@ std::vector<Candidate> candidates_of(Unit& unit, const LeaseRequest& request, co
     Run& run = one.run;
     if (!unit.read(row, run.number, run.workflow, run.priority, run.client, run.platform, run.lane, run.agent,
                    run.limit_key, run.external_id, run.attempt, run.retry_count, run.max_retries, run.steps,
-                   run.chain_started_at, run.started_at, one.payload, one.context)) {
+                   run.chain_started_at, run.started_at, one.payload, one.context, one.asked_by, one.timeout_ns)) {
       return {};
     }
     run.pool = request.pool;
@@ -327,6 +352,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
   if (auto good = check_lease(unit, request); !good) return std::unexpected(good.error());
   const ActiveSwitches switches(unit);
   Slots slots(unit);
+  Gate gate(unit);
   Leased out;
   const auto wanted = static_cast<std::size_t>(request.runs_max);
   const UnixNanos until = unit.now() + request.duration.count();
@@ -338,7 +364,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
     // Texts that the statements' values point to.
     std::vector<std::string> kept;
     kept.reserve(found.size());
-    std::vector<db::Value> taken, held;
+    std::vector<db::Value> taken, held, timed;
     taken.reserve(found.size() * kTakeLeaseWidth);
     for (Candidate& one : found) {
       Run& run = one.run;
@@ -348,6 +374,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
         continue;
       }
       if (switches.any()) hold_key = switches.stops(run);
+      if (!hold_key && !gate.is_open()) hold_key = gate.holds(run.workflow, run.agent, one.asked_by.value_or(""));
       if (!hold_key) {
         if (auto slot = slots.blocked_by(run)) hold_key = hold_key_of_slot(*slot);
       }
@@ -368,6 +395,12 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
             db::Value(run.chain_started_at.value_or(unit.now())), db::Value(run.started_at.value_or(unit.now()))}) {
         taken.push_back(value);
       }
+      if (one.timeout_ns) {
+        for (const db::Value& value :
+             {db::Value(unit.workspace()), db::Value(run.number), db::Value(unit.now() + *one.timeout_ns)}) {
+          timed.push_back(value);
+        }
+      }
       JsonObject body;
       body.add("attempt", run.attempt).add("worker", request.worker.value);
       unit.event("run.started", identifiers_of(run), std::move(body).text());
@@ -378,6 +411,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
     }
     unit.execute_many(kTakeLease, kTakeLeaseWidth, taken);
     unit.execute_many(kHold, 3, held);
+    unit.execute_many("UPDATE runs SET deadline_at = $3 WHERE workspace = $1 AND id = $2", 3, timed);
     moved += held.size() / 3;
     if (held.empty() || found.size() < asked || unit.failure()) break;
     if (moved >= kMovedMax) {
@@ -403,6 +437,7 @@ std::string why_gone(Unit& unit, const Run& run) {
                reason);
     return fmt::format("revoked by {}: {}", id, reason);
   }
+  if (run.hold_key && is_gate_hold(*run.hold_key)) return why_held_by_gate(*run.hold_key);
   if (is_terminal(run.state)) return std::string(to_string(run.state));
   return "the lease ran out or was given back";
 }
@@ -416,6 +451,9 @@ Result<std::vector<Extended>> extend(Unit& unit, std::span<const Extension> exte
   for (const Extension& one : extensions) {
     if (auto good = check_size("progress", one.progress, unit.limits().context_bytes_max); !good) {
       return std::unexpected(good.error());
+    }
+    if (one.duration && (*one.duration < kLeaseMin || *one.duration > kLeaseMax)) {
+      return fail(ErrorCode::kInvalidArgument, "a lease is extended by 1 s to 1 h");
     }
   }
   RunsOfCall runs(unit, extensions);
@@ -433,7 +471,8 @@ Result<std::vector<Extended>> extend(Unit& unit, std::span<const Extension> exte
     }
     answer.applied = Applied::kApplied;
     // Never shorter than it was: the wall clock may have been set back.
-    answer.lease_until = std::max(unit.now() + run->lease_ns, run->lease_until.value_or(0));
+    answer.lease_until =
+        std::max(unit.now() + (one.duration ? one.duration->count() : run->lease_ns), run->lease_until.value_or(0));
     for (const db::Value& value :
          {db::Value(unit.workspace()), db::Value(run->number), db::Value(answer.lease_until),
           one.progressed || !one.progress.empty() ? db::Value(unit.now()) : db::Value(run->progress_at)}) {
@@ -564,7 +603,7 @@ Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> co
 // ---- fail ----------------------------------------------------------------------------------------------------------
 
 Failed settle_failure(Unit& unit, Run& run, const RunError& error, ErrorClass error_class) {
-  RetryPolicy policy = policy_for(unit, run.workflow, "");
+  RetryPolicy policy = policy_of_run(unit, run.number, run.workflow);
   policy.max_retries = run.max_retries;
   const Situation situation{error_class, run.chain_retries, run.chain_started_at.value_or(unit.now()), unit.now(),
                             error.retry_after};
@@ -649,30 +688,6 @@ Result<Applied> give_back(Unit& unit, const RunId& id, std::int32_t attempt) {
   end_lease(unit, *run, AttemptEnd::kReturned);
   make_ready(unit, *run);
   return Applied::kApplied;
-}
-
-Result<void> set_policy(Unit& unit, std::string_view workflow, std::string_view step, const RetryPolicy& policy) {
-  if (auto good = check(policy); !good) return good;
-  if (auto good = check_size("workflow", workflow, unit.limits().name_bytes_max); !good) return good;
-  if (auto good = check_size("step", step, unit.limits().name_bytes_max); !good) return good;
-  unit.execute(
-      "INSERT INTO retry_policies (workspace, workflow, step, max_retries, base_ns, factor, cap_ns, elapsed_max_ns,"
-      " retry_after_max_ns) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (workspace, workflow, step)"
-      " DO UPDATE SET max_retries = excluded.max_retries, base_ns = excluded.base_ns, factor = excluded.factor,"
-      " cap_ns = excluded.cap_ns, elapsed_max_ns = excluded.elapsed_max_ns,"
-      " retry_after_max_ns = excluded.retry_after_max_ns",
-      {unit.workspace(), workflow, step, policy.max_retries, policy.base.count(), policy.factor, policy.cap.count(),
-       policy.elapsed_max.count(), policy.retry_after_max.count()});
-  JsonObject after;
-  after.add("max_retries", policy.max_retries).add("base_ns", policy.base.count()).add("factor", policy.factor);
-  after.add("cap_ns", policy.cap.count()).add("elapsed_max_ns", policy.elapsed_max.count());
-  Audit audit;
-  audit.action = "retry_policy.set";
-  audit.target_type = "retry_policy";
-  audit.target_id = fmt::format("{}/{}", workflow, step);
-  audit.after = std::move(after).text();
-  unit.audit(std::move(audit));
-  return {};
 }
 
 }  // namespace fettle::runs

@@ -33,6 +33,10 @@ struct EnqueueRequest {
   std::int32_t priority = 0;  // the lower, the sooner; -100 to 100
   std::optional<UnixNanos> start_at;
   std::optional<std::int32_t> max_retries;  // instead of the policy's
+  RetryOverride retry;                      // of its own
+  // How long one attempt may take, beats or not; then it has failed with a time-out.
+  std::optional<std::chrono::nanoseconds> timeout;
+  std::string asked_by;  // of an agent's work: who answers for it; empty: who enqueues it
 };
 
 struct Enqueued {
@@ -41,7 +45,7 @@ struct Enqueued {
 };
 
 // All or none. kInvalidArgument, kTooLarge (with field, size and limit), kPermissionDenied for a client outside of
-// scope.
+// scope; and what the plan and the right to run agents do not allow (admission.h, Gate::check).
 Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest> requests);
 
 struct LeaseRequest {
@@ -79,6 +83,8 @@ struct Extension {
   std::int32_t attempt = 0;
   bool progressed = false;  // something was done since the last call: beating alone is not progress
   std::string progress;     // JSON for people, kept when not empty
+  // From now, instead of the length it was leased for; 1 s to 1 h. Never shorter than it was.
+  std::optional<std::chrono::nanoseconds> duration = {};
 };
 struct Extended {
   Applied applied = Applied::kUnknown;
@@ -115,9 +121,6 @@ Result<Failed> fail_run(Unit& unit, const Failure& failure);
 
 // A worker that stops gives back what it has not begun: ready at once, counting nothing.
 Result<Applied> give_back(Unit& unit, const RunId& run, std::int32_t attempt);
-
-// The policy that enqueue takes max_retries from and failures obey. Audited.
-Result<void> set_policy(Unit& unit, std::string_view workflow, std::string_view step, const RetryPolicy& policy);
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "runs/limits.h"
+#include "runs/retry_policies.h"
 #include "runs/switches.h"
 #include "runs/testing.h"
 

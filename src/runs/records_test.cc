@@ -3,8 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runs/inspect.h"
 #include "runs/observed.h"
-#include "runs/read.h"
+#include "runs/steps.h"
 #include "runs/testing.h"
 
 namespace fettle::runs {
@@ -21,8 +22,8 @@ class RecordsTest : public RunsTestBase {
   std::vector<Record> list(Collection collection, RecordFilter filter = {}) {
     return run([&](Unit& unit) -> Result<std::vector<Record>> { return list_records(unit, collection, filter); });
   }
-  RunDetails details(const RunId& id) {
-    return run([&](Unit& unit) -> Result<std::optional<RunDetails>> { return get_run(unit, id); }).value();
+  RunDetail details(const RunId& id) {
+    return run([&](Unit& unit) -> Result<std::optional<RunDetail>> { return run_detail(unit, id); }).value();
   }
 };
 FETTLE_FOR_BOTH_STORES(RecordsTest);
@@ -102,15 +103,16 @@ TEST_P(RecordsTest, AnObservedRunIsReportedByPlainCalls) {
   const ObservedEnd end{.run_id = "run_xyz789", .succeeded = false, .error = bad.error, .retry_count = 3};
   EXPECT_EQ(run([&](Unit& unit) { return end_observed(unit, end); }).applied, Applied::kApplied);
   EXPECT_EQ(run([&](Unit& unit) { return end_observed(unit, end); }).applied, Applied::kApplied);
-  const RunDetails seen = details(RunId{"run_xyz789"});
+  const RunDetail seen = details(RunId{"run_xyz789"});
   EXPECT_EQ(seen.run.state, RunState::kFailed);
   EXPECT_EQ(seen.run.failure_reason, "timeout");
   EXPECT_EQ(seen.run.retry_count, 3);
   EXPECT_EQ(seen.run.tokens, 166);
-  EXPECT_THAT(seen.last_error, HasSubstr("at crm.ts:7"));
-  ASSERT_EQ(seen.steps.size(), 2U);
-  EXPECT_EQ(seen.steps[1].state, StepState::kFailed);
-  EXPECT_EQ(seen.steps[1].retry_count, 3);
+  EXPECT_THAT(seen.error.value_or(""), HasSubstr("at crm.ts:7"));
+  const auto steps = run([](Unit& unit) -> Result<std::vector<Step>> { return list_steps(unit, RunId{"run_xyz789"}); });
+  ASSERT_EQ(steps.size(), 2U);
+  EXPECT_EQ(steps[1].state, StepState::kFailed);
+  EXPECT_EQ(steps[1].retry_count, 3);
   EXPECT_TRUE(take().empty()) << "nobody leases it";
   EXPECT_EQ(tick(24h).expired_leases, 0);
 }
@@ -123,21 +125,22 @@ TEST_P(RecordsTest, RunsAreListedByFilterPageByPage) {
     clock.advance(1ms);
   }
   break_off(take().at(0), {.message = "no", .http_status = 400});
-  const auto page = [&](RunFilter filter) { return run([&](Unit& unit) { return list_runs(unit, filter); }); };
+  const auto page = [&](RunQuery filter) {
+    return run([&](Unit& unit) -> Result<RunPage> { return find_runs(unit, filter); });
+  };
   EXPECT_EQ(page({}).runs.size(), 5U);
   EXPECT_EQ(page({.client = "a"}).runs.size(), 3U);
   EXPECT_EQ(page({.failed = true}).runs.size(), 1U);
-  EXPECT_TRUE(page({.failed = true}).runs[0].is_dead_letter());
-  EXPECT_EQ(page({.state = RunState::kReady}).runs.size(), 4U);
+  EXPECT_EQ(page({.failed = true}).runs[0].run.state, RunState::kDead);
+  EXPECT_EQ(page({.states = {RunState::kReady}}).runs.size(), 4U);
   EXPECT_EQ(page({.correlation_id = "c-3"}).runs.size(), 1U);
   EXPECT_TRUE(page({.workflow = "other"}).runs.empty());
-  const RunPage first = page({.limit = 3});
+  const RunPage first = page({.workflow = "w", .limit = 3});
   ASSERT_EQ(first.runs.size(), 3U);
   EXPECT_EQ(page({.before = first.next, .limit = 3}).runs.size(), 2U);
-  EXPECT_TRUE(page({.before = first.next, .limit = 3}).next.value.empty());
+  EXPECT_FALSE(page({.before = first.next, .limit = 3}).next);
   scope.clients = {ClientId{"b"}};
   EXPECT_EQ(page({}).runs.size(), 2U);
-  EXPECT_EQ(error_of([](Unit& unit) { return list_runs(unit, {.limit = 0}); }), ErrorCode::kInvalidArgument);
   scope.clients.clear();
   const auto depth = run([](Unit& unit) -> Result<std::vector<Depth>> { return queue_depth(unit); });
   ASSERT_EQ(depth.size(), 1U);

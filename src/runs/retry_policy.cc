@@ -107,6 +107,15 @@ std::string_view leading_code(std::string_view message) {
 
 std::string_view to_string(ErrorClass error_class) { return kClasses.at(static_cast<std::size_t>(error_class)); }
 
+RetryPolicy RetryOverride::over(RetryPolicy policy) const {
+  policy.base = base.value_or(policy.base);
+  policy.factor = factor.value_or(policy.factor);
+  policy.elapsed_max = elapsed_max.value_or(policy.elapsed_max);
+  // A longer first delay than the workflow's cap is meant as it is said.
+  policy.cap = cap.value_or(std::max(policy.cap, policy.base));
+  return policy;
+}
+
 Result<void> check(const RetryPolicy& policy) {
   const auto refuse = [](std::string_view what) { return fail(ErrorCode::kInvalidArgument, std::string(what)); };
   if (policy.max_retries < 0 || policy.max_retries > 1'000) return refuse("max_retries must be from 0 to 1000");

@@ -31,6 +31,14 @@ struct RetryPolicy {
 // kInvalidArgument naming what is out of range.
 Result<void> check(const RetryPolicy& policy);
 
+// What a run says for itself; what it leaves out is its workflow's.
+struct RetryOverride {
+  std::optional<std::chrono::nanoseconds> base, cap, elapsed_max;
+  std::optional<double> factor;
+  bool operator==(const RetryOverride&) const = default;
+  RetryPolicy over(RetryPolicy policy) const;
+};
+
 // What went wrong, as a worker reports it. All but `message` may be missing.
 struct RunError {
   std::string name;     // of the exception: "TimeoutError"

@@ -12,9 +12,10 @@ Run run_from(View& view, const db::Row& row) {
   std::uint8_t state = 0, kind = 0, wait = 0;
   view.read(row, run.number, state, kind, wait, run.pool, run.workflow, run.priority, run.client, run.platform,
             run.lane, run.agent, run.limit_key, run.external_id, run.attempt, run.generation, run.retry_count,
-            run.chain_retries, run.max_retries, run.revoked, run.created_at, run.due_at, run.hold_key, run.lease_until,
-            run.lease_ns, run.worker, run.leased_at, run.progress_at, run.slots, run.chain_started_at, run.started_at,
-            run.finished_at, run.steps, run.open_failures, run.tokens, run.cost_usd, run.failure_reason, run.bulk_job);
+            run.chain_retries, run.max_retries, run.revoked, run.stalled, run.created_at, run.due_at, run.hold_key,
+            run.lease_until, run.lease_ns, run.worker, run.leased_at, run.progress_at, run.slots, run.chain_started_at,
+            run.started_at, run.finished_at, run.steps, run.open_failures, run.tokens, run.cost_usd, run.failure_reason,
+            run.bulk_job);
   run.state = static_cast<RunState>(state);
   run.kind = static_cast<RunKind>(kind);
   run.wait = static_cast<WaitKind>(wait);
@@ -212,42 +213,6 @@ void resolve_failures(Unit& unit, Run& run) {
       " WHERE workspace = $1 AND run = $2 AND status = 'open'",
       {unit.workspace(), run.number, unit.now()});
   run.open_failures = 0;
-}
-
-namespace {
-
-RetryPolicy policy_from(View& view, const db::Row& row) {
-  RetryPolicy policy;
-  std::int64_t base = 0, cap = 0, elapsed = 0, retry_after = 0;
-  view.read(row, policy.max_retries, base, policy.factor, cap, elapsed, retry_after);
-  policy.base = std::chrono::nanoseconds(base);
-  policy.cap = std::chrono::nanoseconds(cap);
-  policy.elapsed_max = std::chrono::nanoseconds(elapsed);
-  policy.retry_after_max = std::chrono::nanoseconds(retry_after);
-  return policy;
-}
-
-#define FETTLE_POLICY_COLUMNS "max_retries, base_ns, factor, cap_ns, elapsed_max_ns, retry_after_max_ns"
-
-}  // namespace
-
-RetryPolicy policy_for(View& view, std::string_view workflow, std::string_view step) {
-  // The narrowest first: the step of the workflow, the workflow, the workspace.
-  const db::Rows rows =
-      view.rows("SELECT " FETTLE_POLICY_COLUMNS
-                " FROM retry_policies WHERE workspace = $1 AND workflow IN ($2, '') AND step IN ($3, '')"
-                " ORDER BY workflow DESC, step DESC LIMIT 1",
-                {view.workspace(), workflow, step});
-  return rows.empty() ? RetryPolicy{} : policy_from(view, rows[0]);
-}
-
-std::optional<RetryPolicy> step_policy(View& view, std::string_view workflow, std::string_view step) {
-  const db::Rows rows = view.rows(
-      "SELECT " FETTLE_POLICY_COLUMNS
-      " FROM retry_policies WHERE workspace = $1 AND workflow IN ($2, '') AND step = $3 ORDER BY workflow DESC LIMIT 1",
-      {view.workspace(), workflow, step});
-  if (rows.empty()) return std::nullopt;
-  return policy_from(view, rows[0]);
 }
 
 bool is_live(const Run& run, std::int32_t attempt) {

@@ -25,6 +25,7 @@ struct Run {
   std::string client, platform, lane, agent, limit_key;
   std::optional<std::string> external_id;
   std::int32_t attempt = 0, generation = 0, retry_count = 0, chain_retries = 0, max_retries = 0, revoked = 0;
+  std::int32_t stalled = 0;  // the last attempt that made no progress
   UnixNanos created_at = 0;
   std::optional<UnixNanos> due_at;
   std::optional<std::string> hold_key;
@@ -40,6 +41,8 @@ struct Run {
   std::optional<std::string> failure_reason;
   std::optional<std::int64_t> bulk_job;
 
+  // Leased and extended, without progress.
+  bool is_stalled() const { return state == RunState::kRunning && stalled != 0 && stalled == attempt; }
   std::string shown_id() const { return external_id ? *external_id : format_run_number(number); }
 };
 
@@ -47,7 +50,7 @@ struct Run {
 #define FETTLE_RUN_COLUMNS                                                                                        \
   "r.id, r.state, r.kind, r.wait, r.pool, r.workflow, r.priority, r.client, r.platform, r.lane, r.agent, "        \
   "r.limit_key, r.external_id, r.attempt, r.generation, r.retry_count, r.chain_retries, r.max_retries, "          \
-  "r.revoked, r.created_at, r.due_at, r.hold_key, r.lease_until, r.lease_ns, r.worker, r.leased_at, "             \
+  "r.revoked, r.stalled, r.created_at, r.due_at, r.hold_key, r.lease_until, r.lease_ns, r.worker, r.leased_at, "  \
   "r.progress_at, r.slots, r.chain_started_at, r.started_at, r.finished_at, r.steps, r.open_failures, r.tokens, " \
   "r.cost_usd, r.failure_reason, r.bulk_job"
 Run run_from(View& view, const db::Row& row);
@@ -82,12 +85,6 @@ void store_late(Unit& unit, const Run& run, std::int32_t attempt, std::string_vi
 // A record of what went wrong; they are resolved when the run succeeds or is discarded.
 void open_failure(Unit& unit, Run& run, std::string_view kind, std::string_view step, std::string_view message);
 void resolve_failures(Unit& unit, Run& run);
-
-// The policy for a step of a workflow ('' for the run itself): the narrowest that is set, else the default.
-RetryPolicy policy_for(View& view, std::string_view workflow, std::string_view step);
-
-// The one that is set for this very step, if any.
-std::optional<RetryPolicy> step_policy(View& view, std::string_view workflow, std::string_view step);
 
 // True while `attempt` holds the lease.
 bool is_live(const Run& run, std::int32_t attempt);

@@ -4,6 +4,11 @@
 #include <map>
 
 namespace fettle::runs {
+namespace {
+
+constexpr std::size_t kPurgedWorkspacesMax = 10'000;
+
+}  // namespace
 
 struct Runs::Poll {
   Scope scope;
@@ -97,8 +102,12 @@ void Runs::poll(std::shared_ptr<Poll> poll) {
 Result<UpkeepReport> Runs::upkeep_and_wait() {
   waiters_.expire(clock_.monotonic());
   const Scope everywhere;  // reads nothing but where something is due
-  auto due = read_and_wait(everywhere, [this](View& view) -> Result<std::vector<WorkspaceId>> {
-    return workspaces_due(view, options_.upkeep);
+  // Every second: what runs is few, but not nothing.
+  const std::int64_t monotonic = clock_.monotonic().count();
+  const bool looks_at_refused = monotonic - refused_looked_at_.load() >= kNanosPerSecond;
+  if (looks_at_refused) refused_looked_at_.store(monotonic);
+  auto due = read_and_wait(everywhere, [this, looks_at_refused](View& view) -> Result<std::vector<WorkspaceId>> {
+    return workspaces_due(view, options_.upkeep, looks_at_refused ? admission_.load() : nullptr);
   });
   if (!due) return std::unexpected(std::move(due).error().within("looking for runs that are due"));
   UpkeepReport report;
@@ -133,6 +142,46 @@ Result<UpkeepReport> Runs::upkeep_and_wait() {
     waiters_.notify(WorkspaceId{workspace}, *wakes);
   }
   return report;
+}
+
+Result<Purged> Runs::purge_and_wait(const PurgeOptions& options) {
+  auto workspaces = read_and_wait(Scope{}, [](View& view) -> Result<std::vector<WorkspaceId>> {
+    // One at a time, jumping over the runs of each; other tables hold no workspace that has made no run for long.
+    std::vector<WorkspaceId> out;
+    for (const char* table : {"runs", "records", "workflow_failures", "workers", "run_signals", "bulk_jobs"}) {
+      const std::string sql =
+          std::string("SELECT workspace FROM ") + table + " WHERE workspace > $1 ORDER BY workspace LIMIT 1";
+      WorkspaceId at;
+      while (out.size() < kPurgedWorkspacesMax && view.first(db::Sql::assembled(sql), {at}, at)) out.push_back(at);
+    }
+    std::ranges::sort(out);
+    const auto doubles = std::ranges::unique(out);
+    out.erase(doubles.begin(), doubles.end());
+    return out;
+  });
+  if (!workspaces) return std::unexpected(std::move(workspaces).error().within("looking for what is over"));
+  Purged all;
+  for (const WorkspaceId& workspace : *workspaces) {
+    std::int64_t after = 0;
+    {
+      MutexLock lock(mutex_);
+      after = purged_up_to_[workspace.value];
+    }
+    struct Piece {
+      Purged purged;
+      std::int64_t after = 0;
+    };
+    auto piece = write_and_wait(Scope{workspace, {}}, Actor{}, [&options, after](Unit& unit) -> Result<Piece> {
+      Piece out{.after = after};
+      out.purged = purge(unit, options, out.after);
+      return out;
+    });
+    if (!piece) return std::unexpected(std::move(piece).error().within("purging workspace " + workspace.value));
+    all += piece->purged;
+    MutexLock lock(mutex_);
+    purged_up_to_[workspace.value] = piece->after;
+  }
+  return all;
 }
 
 }  // namespace fettle::runs

@@ -15,15 +15,19 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <stop_token>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "core/clock.h"
+#include "core/mutex.h"
 #include "core/rng.h"
 #include "db/database.h"
+#include "runs/purge.h"
 #include "runs/queue.h"
 #include "runs/unit.h"
 #include "runs/upkeep.h"
@@ -43,6 +47,8 @@ class Runs {
   // The references outlive this.
   Runs(db::Database& database, Clock& clock, Rng& rng, Journal& journal, Options options);
   ~Runs();
+  // From now on work is asked for and leased as far as this allows. Outlives this; set before anybody calls.
+  void set_admission(const Admission* admission) { admission_.store(admission); }
   Runs(const Runs&) = delete;
   Runs& operator=(const Runs&) = delete;
 
@@ -54,7 +60,7 @@ class Runs {
     database_.write(
         [this, wakes, stamp = stamp(), scope = std::move(scope), actor = std::move(actor),
          body = std::move(body)](db::Transaction& tx) mutable -> Result<T> {
-          Unit unit(tx, scope, actor, stamp, numbers_, options_.limits);
+          Unit unit(tx, scope, actor, stamp, numbers_, options_.limits, admission_.load());
           Result<T> result = body(unit);
           if (!result) return result;
           if (auto finished = unit.finish(journal_); !finished) return std::unexpected(finished.error());
@@ -99,6 +105,9 @@ class Runs {
   // replicas may do it at once.
   Result<UpkeepReport> upkeep_and_wait();
 
+  // Removes one bounded piece of what is over and old of every workspace (purge.h). Blocks on the store; by the leader.
+  Result<Purged> purge_and_wait(const PurgeOptions& options);
+
   // Ends the long polls. Idempotent.
   void close() { waiters_.close(); }
   std::size_t waiting() const { return waiters_.size(); }
@@ -117,8 +126,13 @@ class Runs {
   const Options options_;
   // Self-synchronised.
   NumberSource numbers_;
+  std::atomic<const Admission*> admission_{nullptr};
+  std::atomic<std::int64_t> refused_looked_at_{0};  // Clock::monotonic
   std::atomic<std::uint64_t> seed_;
   Waiters waiters_;
+
+  Mutex mutex_;
+  std::map<std::string, std::int64_t> purged_up_to_ FETTLE_GUARDED_BY(mutex_);  // by workspace: a run's number
 };
 
 }  // namespace fettle::runs

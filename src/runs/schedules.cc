@@ -4,8 +4,10 @@
 
 #include <boost/json.hpp>
 
+#include "runs/admission.h"
 #include "runs/cron.h"
 #include "runs/json.h"
+#include "runs/retry_policies.h"
 #include "runs/run.h"
 
 namespace fettle::runs {
@@ -20,6 +22,8 @@ std::string request_json(const EnqueueRequest& run) {
   out.add("agent", run.agent).add("pool", run.pool).add("payload", run.payload).add("context", run.context);
   out.add("limit_key", run.limit_key).add("priority", run.priority);
   if (run.max_retries) out.add("max_retries", *run.max_retries);
+  out.add_text("asked_by", run.asked_by).add_text("retry", override_text(run.retry));
+  if (run.timeout) out.add("timeout_ns", run.timeout->count());
   return std::move(out).text();
 }
 
@@ -42,6 +46,13 @@ EnqueueRequest request_from(std::string_view json) {
   text("payload", out.payload);
   text("context", out.context);
   text("limit_key", out.limit_key);
+  text("asked_by", out.asked_by);
+  std::string retry;
+  text("retry", retry);
+  out.retry = override_from(retry);
+  if (const auto* value = parsed.get_object().if_contains("timeout_ns"); value != nullptr && value->is_int64()) {
+    out.timeout = std::chrono::nanoseconds(value->get_int64());
+  }
   if (const auto* value = parsed.get_object().if_contains("priority"); value != nullptr && value->is_int64()) {
     out.priority = static_cast<std::int32_t>(value->get_int64());
   }
@@ -71,15 +82,6 @@ std::optional<UnixNanos> next_time(const Schedule& schedule, UnixNanos after) {
   return cron->next(after, *zone);
 }
 
-std::optional<Schedule> find(View& view, std::string_view name) {
-  const db::Rows rows = view.rows(
-      "SELECT " FETTLE_SCHEDULE_COLUMNS " FROM schedules WHERE workspace = $1 AND name = $2", {view.workspace(), name});
-  if (rows.empty()) return std::nullopt;
-  Schedule out = schedule_from(view, rows[0]);
-  if (!view.allows(out.run.client)) return std::nullopt;
-  return out;
-}
-
 void audit_schedule(Unit& unit, std::string_view action, std::string_view name, std::string_view reason,
                     std::string after) {
   Audit audit;
@@ -101,9 +103,15 @@ Result<Schedule> set_schedule(Unit& unit, const ScheduleRequest& request) {
   run.run_id.clear();
   run.start_at.reset();
   if (auto good = check_enqueue(unit, run); !good) return std::unexpected(good.error());
+  // A month that is used up is none of a schedule's: it will run in others.
+  if (auto allowed = Gate(unit).check(run.workflow, run.agent);
+      !allowed && allowed.error().code() == ErrorCode::kPermissionDenied) {
+    return std::unexpected(std::move(allowed).error());
+  }
+  run.asked_by = run.agent.empty() ? "" : unit.actor().id;
   std::int64_t taken = 0;
-  if (!find(unit, request.name) && unit.first("SELECT 1 FROM schedules WHERE workspace = $1 AND name = $2",
-                                              {unit.workspace(), request.name}, taken)) {
+  if (!get_schedule(unit, request.name) && unit.first("SELECT 1 FROM schedules WHERE workspace = $1 AND name = $2",
+                                                      {unit.workspace(), request.name}, taken)) {
     return fail(ErrorCode::kPermissionDenied, "a schedule of this name is outside of what you may see");
   }
   Schedule out;
@@ -127,7 +135,7 @@ Result<Schedule> set_schedule(Unit& unit, const ScheduleRequest& request) {
 }
 
 Result<void> pause_schedule(Unit& unit, std::string_view name, bool paused, std::string_view reason) {
-  const std::optional<Schedule> schedule = find(unit, name);
+  const std::optional<Schedule> schedule = get_schedule(unit, name);
   if (!schedule) return fail(ErrorCode::kNotFound, fmt::format("there is no schedule {}", name));
   // What passed while it was paused was not wanted.
   const std::optional<UnixNanos> next_at = paused ? schedule->next_at : next_time(*schedule, unit.now());
@@ -138,10 +146,19 @@ Result<void> pause_schedule(Unit& unit, std::string_view name, bool paused, std:
 }
 
 Result<void> remove_schedule(Unit& unit, std::string_view name, std::string_view reason) {
-  if (!find(unit, name)) return fail(ErrorCode::kNotFound, fmt::format("there is no schedule {}", name));
+  if (!get_schedule(unit, name)) return fail(ErrorCode::kNotFound, fmt::format("there is no schedule {}", name));
   unit.execute("DELETE FROM schedules WHERE workspace = $1 AND name = $2", {unit.workspace(), name});
   audit_schedule(unit, "schedule.remove", name, reason, {});
   return {};
+}
+
+std::optional<Schedule> get_schedule(View& view, std::string_view name) {
+  const db::Rows rows = view.rows(
+      "SELECT " FETTLE_SCHEDULE_COLUMNS " FROM schedules WHERE workspace = $1 AND name = $2", {view.workspace(), name});
+  if (rows.empty()) return std::nullopt;
+  Schedule out = schedule_from(view, rows[0]);
+  if (!view.allows(out.run.client)) return std::nullopt;
+  return out;
 }
 
 std::vector<Schedule> list_schedules(View& view) {

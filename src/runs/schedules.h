@@ -35,6 +35,7 @@ struct Schedule {
 Result<Schedule> set_schedule(Unit& unit, const ScheduleRequest& request);
 Result<void> pause_schedule(Unit& unit, std::string_view name, bool paused, std::string_view reason);
 Result<void> remove_schedule(Unit& unit, std::string_view name, std::string_view reason);
+std::optional<Schedule> get_schedule(View& view, std::string_view name);
 std::vector<Schedule> list_schedules(View& view);
 
 // ---- inside the room -----------------------------------------------------------------------------------------------

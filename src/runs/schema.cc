@@ -256,10 +256,26 @@ const db::Migration kStatistics = {
         {"ANALYZE sqlite_schema", ""},
     }};
 
+const db::Migration kOfTheirOwn = {
+    "runs",
+    5,
+    "who answers for an agent's work; a run's own retries and time-out; how long steps took",
+    {
+        {"ALTER TABLE run_data ADD COLUMN asked_by TEXT"},
+        {"ALTER TABLE run_data ADD COLUMN retry TEXT"},
+        {"ALTER TABLE run_data ADD COLUMN timeout_ns BIGINT"},
+        {"ALTER TABLE run_steps ADD COLUMN duration_ms BIGINT"},
+        // Of the attempt that runs; set by its lease alone.
+        {"ALTER TABLE runs ADD COLUMN deadline_at BIGINT"},
+        {"CREATE INDEX runs_deadline ON runs (deadline_at) WHERE state = 3 AND deadline_at IS NOT NULL"},
+        {"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('runs', 'runs_deadline', '1000 2')", ""},
+        {"ANALYZE sqlite_schema", ""},
+    }};
+
 }  // namespace
 
 const db::Migrations& migrations() {
-  static const db::Migrations all = {kRunsAndQueue, kSwitchesAndEffects, kPeopleAndWorkers, kStatistics};
+  static const db::Migrations all = {kRunsAndQueue, kSwitchesAndEffects, kPeopleAndWorkers, kStatistics, kOfTheirOwn};
   return all;
 }
 

@@ -14,6 +14,7 @@
 
 #include "runs/limits.h"
 #include "runs/operate.h"
+#include "runs/retry_policies.h"
 #include "runs/run.h"
 #include "runs/steps.h"
 #include "runs/switches.h"

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "runs/json.h"
+#include "runs/retry_policies.h"
 #include "runs/run.h"
 
 namespace fettle::runs {
@@ -129,8 +130,8 @@ Result<StepBegun> begin_step(Unit& unit, const StepCall& call) {
     const bool again = row->state == StepState::kRunning && row->attempt == run.attempt;
     begun.retry_count = row->retry_count + (again ? 0 : 1);
     unit.execute(
-        "UPDATE run_steps SET state = 0, attempt = $5, retry_count = $6, started_at = $7, finished_at = NULL"
-        " WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = $4",
+        "UPDATE run_steps SET state = 0, attempt = $5, retry_count = $6, started_at = $7, finished_at = NULL,"
+        " duration_ms = NULL WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = $4",
         {unit.workspace(), run.number, run.generation, call.step, run.attempt, begun.retry_count, unit.now()});
   }
   note_progress(unit, run, 0, 0);
@@ -161,9 +162,10 @@ Result<Applied> complete_step(Unit& unit, const StepCall& call, const StepResult
   }
   unit.execute(
       "UPDATE run_steps SET state = 1, attempt = $5, finished_at = $6, result = $7, tokens = tokens + $8,"
-      " cost_usd = cost_usd + $9 WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = $4 AND state <> 1",
+      " cost_usd = cost_usd + $9, duration_ms = $10 WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = "
+      "$4 AND state <> 1",
       {unit.workspace(), run.number, run.generation, call.step, run.attempt, unit.now(), result.result, result.tokens,
-       result.cost_usd});
+       result.cost_usd, result.duration_ms});
   note_progress(unit, run, result.tokens, result.cost_usd);
   JsonObject body;
   body.add("attempt", run.attempt).add("tokens", result.tokens).add("cost_usd", result.cost_usd);
@@ -172,7 +174,7 @@ Result<Applied> complete_step(Unit& unit, const StepCall& call, const StepResult
 }
 
 Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& error, std::int64_t tokens,
-                             double cost_usd) {
+                             double cost_usd, std::optional<std::int64_t> duration_ms) {
   for (const auto& [field, value] : {std::pair{"message", &error.message}, {"stack", &error.stack}}) {
     if (auto good = check_size(field, *value, unit.limits().message_bytes_max); !good) {
       return std::unexpected(good.error());
@@ -199,8 +201,10 @@ Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& e
   const std::string json = error_json(error, out.error_class);
   unit.execute(
       "UPDATE run_steps SET state = 2, attempt = $5, finished_at = $6, error = $7, tokens = tokens + $8,"
-      " cost_usd = cost_usd + $9 WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = $4 AND state <> 1",
-      {unit.workspace(), run.number, run.generation, call.step, run.attempt, unit.now(), json, tokens, cost_usd});
+      " cost_usd = cost_usd + $9, duration_ms = $10 WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = "
+      "$4 AND state <> 1",
+      {unit.workspace(), run.number, run.generation, call.step, run.attempt, unit.now(), json, tokens, cost_usd,
+       duration_ms});
   open_failure(unit, run, "error", call.step, error.message);
   note_progress(unit, run, tokens, cost_usd);
   RetryPolicy policy;
@@ -216,6 +220,15 @@ Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& e
   body.add("attempt", run.attempt).add_json("error", json).add("will_retry", decision.retry);
   unit.event("step.failed", identifiers_of_step(run, call.step), std::move(body).text());
   return out;
+}
+
+Result<Applied> add_use(Unit& unit, const RunId& id, std::int32_t attempt, std::int64_t tokens, double cost_usd) {
+  if (auto good = check_cost(tokens, cost_usd); !good) return std::unexpected(good.error());
+  std::optional<Run> run = load_run(unit, id);
+  if (!run) return Applied::kUnknown;
+  if (!is_live(*run, attempt)) return Applied::kLate;
+  note_progress(unit, *run, tokens, cost_usd);
+  return Applied::kApplied;
 }
 
 // ---- waiting -------------------------------------------------------------------------------------------------------
@@ -359,13 +372,16 @@ std::vector<Step> list_steps(View& view, const RunId& id) {
   if (!run) return out;
   for (const db::Row row : view.rows(
            "SELECT step, generation, position, attempt, retry_count, state, started_at, finished_at, until, tokens,"
-           " cost_usd, result, error FROM run_steps WHERE workspace = $1 AND run = $2"
+           " cost_usd, result, error, duration_ms FROM run_steps WHERE workspace = $1 AND run = $2"
            " ORDER BY generation, position",
            {view.workspace(), run->number})) {
     Step step;
     std::uint8_t state = 0;
     view.read(row, step.step, step.generation, step.position, step.attempt, step.retry_count, state, step.started_at,
-              step.finished_at, step.until, step.tokens, step.cost_usd, step.result, step.error);
+              step.finished_at, step.until, step.tokens, step.cost_usd, step.result, step.error, step.duration_ms);
+    if (!step.duration_ms && step.finished_at) {
+      step.duration_ms = (*step.finished_at - step.started_at) / kNanosPerMilli;
+    }
     step.state = static_cast<StepState>(state);
     out.push_back(std::move(step));
   }

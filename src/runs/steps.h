@@ -50,6 +50,7 @@ struct StepResult {
   std::string result;  // JSON or empty
   std::int64_t tokens = 0;
   double cost_usd = 0;
+  std::optional<std::int64_t> duration_ms = {};  // as the worker took it
 };
 // Tokens and cost are added to the run's. A completed step is never written again; saying so twice is applied once.
 Result<Applied> complete_step(Unit& unit, const StepCall& call, const StepResult& result);
@@ -63,7 +64,10 @@ struct StepFailed {
 };
 // By the policy of the step (queue.h, set_policy with a step); without one a step is not retried in place.
 Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& error, std::int64_t tokens = 0,
-                             double cost_usd = 0);
+                             double cost_usd = 0, std::optional<std::int64_t> duration_ms = {});
+
+// What an attempt used outside of its steps, told before it ends by sleep, wait or a return: added to the run's.
+Result<Applied> add_use(Unit& unit, const RunId& run, std::int32_t attempt, std::int64_t tokens, double cost_usd);
 
 // kParked until `until`, then kDone. The time of the first call holds.
 Result<StepBegun> sleep_step(Unit& unit, const StepCall& call, UnixNanos until);
@@ -82,6 +86,7 @@ struct Step {
   StepState state = StepState::kRunning;
   UnixNanos started_at = 0;
   std::optional<UnixNanos> finished_at, until;
+  std::optional<std::int64_t> duration_ms;  // the worker's, else the time from its begin to its end
   std::int64_t tokens = 0;
   double cost_usd = 0;
   std::optional<std::string> result, error;

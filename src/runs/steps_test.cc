@@ -5,6 +5,7 @@
 #include "runs/approvals.h"
 #include "runs/operate.h"
 #include "runs/queue.h"
+#include "runs/retry_policies.h"
 #include "runs/testing.h"
 
 namespace fettle::runs {
@@ -146,6 +147,10 @@ TEST_P(StepsTest, AnApprovalHoldsTheRunUntilSomebodyDecides) {
   ASSERT_EQ(open.size(), 1U);
   EXPECT_EQ(open[0].role, "manager");
   EXPECT_TRUE(take().empty());
+  EXPECT_EQ(error_of([&](Unit& unit) { return decide_approval(unit, open[0].id, {true}); }),
+            ErrorCode::kPermissionDenied)
+      << "an operator is not enough";
+  actor.role = "manager";
   run([&](Unit& unit) { return decide_approval(unit, open[0].id, {true, "fine", R"({"text":"better"})"}); });
   EXPECT_EQ(error_of([&](Unit& unit) { return decide_approval(unit, open[0].id, {false}); }), ErrorCode::kConflict);
   const LeasedRun two = take().at(0);

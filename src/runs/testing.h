@@ -126,7 +126,7 @@ class RunsTestBase : public db::StoreTest {
   }
 
   Scope scope{WorkspaceId{"acme"}, {}};
-  Actor actor{"user", "maya"};
+  Actor actor{.type = "user", .id = "maya", .role = "operator"};
   ManualClock clock{kStart};
   SeededRng rng{7};
   FakeJournal journal;

@@ -9,10 +9,10 @@ namespace {
 
 constexpr std::array<std::string_view, 9> kRunStates = {"ready",  "waiting", "held",      "running",  "succeeded",
                                                         "failed", "dead",    "cancelled", "discarded"};
-constexpr std::array<std::string_view, 6> kWaits = {"none", "scheduled", "backoff", "sleep", "signal", "approval"};
+constexpr std::array<std::string_view, 7> kWaits = {"none", "scheduled", "backoff", "sleep", "signal", "approval"};
 constexpr std::array<std::string_view, 4> kStepStates = {"running", "completed", "failed", "waiting"};
-constexpr std::array<std::string_view, 6> kEnds = {"failed", "lease_expired", "revoked",
-                                                   "parked", "cancelled",     "returned"};
+constexpr std::array<std::string_view, 7> kEnds = {"failed",    "lease_expired", "revoked",  "parked",
+                                                   "cancelled", "returned",      "timed_out"};
 constexpr std::array<std::string_view, 3> kApplied = {"applied", "late", "unknown"};
 
 // Without i, l, o and u: nothing that is read aloud wrongly. In the order of ASCII, so that text sorts as numbers do.

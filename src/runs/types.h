@@ -51,6 +51,7 @@ enum class AttemptEnd : std::uint8_t {
   kParked = 3,     // gave its lease back to sleep, to wait for a signal or for a decision
   kCancelled = 4,  // by a person; forced to a terminal state as well
   kReturned = 5,   // by a worker that is stopping
+  kTimedOut = 6,   // it took longer than its run allows an attempt
 };
 std::string_view to_string(AttemptEnd end);
 

@@ -50,8 +50,14 @@ db::Rows View::rows(const db::Sql& sql, db::Params params) {
 }
 
 Unit::Unit(db::Transaction& tx, const Scope& scope, const Actor& actor, const Stamp& stamp, NumberSource& numbers,
-           const SizeLimits& limits)
-    : View(tx, scope, stamp.now), tx_(tx), actor_(actor), numbers_(numbers), limits_(limits), stamp_(stamp) {}
+           const SizeLimits& limits, const Admission* admission)
+    : View(tx, scope, stamp.now),
+      tx_(tx),
+      actor_(actor),
+      numbers_(numbers),
+      limits_(limits),
+      admission_(admission),
+      stamp_(stamp) {}
 
 std::int64_t Unit::execute(const db::Sql& sql, db::Params params) {
   if (failure()) return 0;

@@ -34,6 +34,7 @@ struct Actor {
   std::string correlation_id;
   std::string trace_id;
   std::string span_id;
+  bool runs_ai = true;  // may ask for the work of agents
 };
 
 // A snapshot's or a transaction's reads.
@@ -143,14 +144,18 @@ struct Wake {
   std::size_t count = 0;
 };
 
+class Admission;
+
 class Unit : public View {
  public:
   Unit(db::Transaction& tx, const Scope& scope, const Actor& actor, const Stamp& stamp, NumberSource& numbers,
-       const SizeLimits& limits);
+       const SizeLimits& limits, const Admission* admission = nullptr);
 
   db::Transaction& tx() { return tx_; }
   const Actor& actor() const { return actor_; }
   const SizeLimits& limits() const { return limits_; }
+  // What may run here (admission.h); null where nothing is limited.
+  const Admission* admission() const { return admission_; }
   std::int64_t execute(const db::Sql& sql, db::Params params = {});
   std::int64_t execute_many(const db::Sql& sql, std::size_t width, std::span<const db::Value> values);
 
@@ -178,6 +183,7 @@ class Unit : public View {
   const Actor& actor_;
   NumberSource& numbers_;
   const SizeLimits& limits_;
+  const Admission* admission_;
   Stamp stamp_;
   std::vector<Event> events_;
   std::vector<Audit> audits_;

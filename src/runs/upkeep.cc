@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "runs/admission.h"
 #include "runs/approvals.h"
 #include "runs/bulk.h"
 #include "runs/json.h"
@@ -81,6 +82,25 @@ std::int64_t expire_leases(Unit& unit, std::int32_t items_max) {
   return static_cast<std::int64_t>(rows.size());
 }
 
+// An attempt that takes longer than its run allows: its worker may be beating for ever.
+std::int64_t expire_attempts(Unit& unit, std::int32_t items_max) {
+  const db::Rows rows = unit.rows("SELECT " FETTLE_RUN_COLUMNS
+                                  " FROM runs r WHERE r.deadline_at <= $2 AND r.state = 3 AND r.deadline_at IS NOT NULL"
+                                  " AND r.workspace = $1 ORDER BY r.deadline_at LIMIT $3",
+                                  {unit.workspace(), unit.now(), items_max});
+  for (const db::Row row : rows) {
+    Run run = run_from(unit, row);
+    RunError error;
+    error.name = "RunTimeout";
+    error.message =
+        fmt::format("attempt {} took longer than its time-out; worker {}", run.attempt, run.worker.value_or(""));
+    end_lease(unit, run, AttemptEnd::kTimedOut, to_string(ErrorClass::kTimeout),
+              error_json(error, ErrorClass::kTimeout));
+    settle_failure(unit, run, error, ErrorClass::kTimeout);
+  }
+  return static_cast<std::int64_t>(rows.size());
+}
+
 // Once for each attempt: somebody looks, the worker is not disturbed.
 std::int64_t note_stalled(Unit& unit, const UpkeepOptions& options) {
   const db::Rows rows = unit.rows("SELECT " FETTLE_RUN_COLUMNS
@@ -105,6 +125,7 @@ std::int64_t note_stalled(Unit& unit, const UpkeepOptions& options) {
 // readies its successor at once (limits.h); this catches what changed in another way.
 std::int64_t ready_what_may_go_on(Unit& unit, std::int32_t items_max) {
   Slots slots(unit);
+  Gate gate(unit);
   std::int64_t readied = 0;
   HoldKey at{unit.workspace().value, ""};
   for (int i = 0; i < kHoldKeysMax; ++i) {
@@ -114,7 +135,7 @@ std::int64_t ready_what_may_go_on(Unit& unit, std::int32_t items_max) {
     std::int64_t room = 0;
     if (at.key.starts_with(kLimitHold)) {
       room = slots.room_under(std::string_view(at.key).substr(kLimitHold.size())).value_or(items_max);
-    } else if (at.key.starts_with("switch:") && !holds(unit, at.key)) {
+    } else if (is_gate_hold(at.key) ? gate.frees(at.key) : at.key.starts_with("switch:") && !holds(unit, at.key)) {
       room = items_max;
     }
     if (room > 0) readied += ready_held(unit, at.key, std::min<std::int64_t>(room, items_max));
@@ -127,7 +148,9 @@ std::int64_t ready_what_may_go_on(Unit& unit, std::int32_t items_max) {
 UpkeepReport& UpkeepReport::operator+=(const UpkeepReport& other) {
   woken += other.woken;
   expired_leases += other.expired_leases;
+  timed_out += other.timed_out;
   readied += other.readied;
+  refused += other.refused;
   stalled += other.stalled;
   scheduled += other.scheduled;
   expired_approvals += other.expired_approvals;
@@ -137,7 +160,7 @@ UpkeepReport& UpkeepReport::operator+=(const UpkeepReport& other) {
   return *this;
 }
 
-std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options) {
+std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options, const Admission* admission) {
   std::set<std::string> names;
   const auto add = [&](const db::Sql& sql, db::Params params) {
     for (const db::Row row : view.rows(sql, params)) {
@@ -147,6 +170,8 @@ std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options
   };
   add("SELECT DISTINCT workspace FROM runs WHERE due_at <= $1 AND state = 1 LIMIT $2", {view.now(), kWorkspacesMax});
   add("SELECT DISTINCT workspace FROM runs WHERE lease_until <= $1 LIMIT $2", {view.now(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM runs WHERE deadline_at <= $1 AND state = 3 AND deadline_at IS NOT NULL LIMIT $2",
+      {view.now(), kWorkspacesMax});
   add("SELECT DISTINCT workspace FROM runs WHERE lease_until IS NOT NULL AND progress_at <= $1 AND stalled < attempt"
       " LIMIT $2",
       {view.now() - options.stall_after.count(), kWorkspacesMax});
@@ -163,7 +188,21 @@ std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options
     auto next = next_hold_key(view, at);
     if (!next) break;
     at = std::move(*next);
-    if (at.key.starts_with(kLimitHold) || at.key.starts_with("switch:")) names.insert(at.workspace);
+    if (at.key.starts_with(kLimitHold) || at.key.starts_with("switch:") || is_gate_hold(at.key)) {
+      names.insert(at.workspace);
+    }
+  }
+  if (admission != nullptr) {
+    for (const db::Row row :
+         view.rows(db::Sql("SELECT DISTINCT workspace FROM runs INDEXED BY runs_leased WHERE lease_until IS NOT NULL"
+                           " LIMIT $1",
+                           "SELECT DISTINCT workspace FROM runs WHERE lease_until IS NOT NULL LIMIT $1"),
+                   {kWorkspacesMax})) {
+      Scope scope;
+      if (!view.read(row, scope.workspace) || names.contains(scope.workspace.value)) continue;
+      View one(view.reader(), scope, view.now());
+      if (has_refused(one, *admission)) names.insert(scope.workspace.value);
+    }
   }
   std::vector<WorkspaceId> out;
   for (const std::string& name : names) out.push_back(WorkspaceId{name});
@@ -174,14 +213,16 @@ UpkeepReport upkeep(Unit& unit, const UpkeepOptions& options) {
   UpkeepReport report;
   report.woken = wake_due(unit, options.items_max);
   report.expired_leases = expire_leases(unit, options.items_max);
+  report.timed_out = expire_attempts(unit, options.items_max);
   report.stalled = note_stalled(unit, options);
+  report.refused = revoke_refused(unit, options.items_max);
   report.scheduled = fire_schedules(unit, options.items_max);
   report.expired_approvals = expire_approvals(unit, options.items_max);
   report.unknown_effects = expire_reservations(unit, options.items_max);
   report.bulk_items = drive_bulk(unit, options.items_max);
   purge_signals(unit, options.items_max);
   report.readied = ready_what_may_go_on(unit, options.items_max);
-  report.more = std::max({report.woken, report.expired_leases, report.stalled}) >= options.items_max;
+  report.more = std::max({report.woken, report.expired_leases, report.timed_out, report.stalled}) >= options.items_max;
   return report;
 }
 

@@ -22,7 +22,9 @@ struct UpkeepOptions {
 struct UpkeepReport {
   std::int64_t woken = 0;
   std::int64_t expired_leases = 0;
-  std::int64_t readied = 0;  // from behind a limit or switch
+  std::int64_t timed_out = 0;
+  std::int64_t readied = 0;  // from behind a limit, a switch or a plan
+  std::int64_t refused = 0;  // leases taken away: the plan or a right is gone
   std::int64_t stalled = 0;
   std::int64_t scheduled = 0;
   std::int64_t expired_approvals = 0;
@@ -33,8 +35,9 @@ struct UpkeepReport {
   UpkeepReport& operator+=(const UpkeepReport& other);
 };
 
-// The workspaces where upkeep() would do something now. Of all workspaces: for the server's own loop alone.
-std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options);
+// The workspaces where upkeep() would do something now; with `admission`, also those where work runs that may not go
+// on. Of all workspaces: for the server's own loop alone.
+std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options, const Admission* admission = nullptr);
 
 UpkeepReport upkeep(Unit& unit, const UpkeepOptions& options);
 
