@@ -20,21 +20,23 @@ bool is_open(const AccessRoutes& routes, Exchange& exchange) {
   return false;
 }
 
-access::Accounts::From from(const Exchange& exchange) {
+access::Accounts::From from(const AccessRoutes& routes, const Exchange& exchange) {
   const http::Request& request = exchange.request();
-  return {.address = request.remote,
+  return {.address = routes.proxies.client_of(request),
           .agent = std::string(request.headers.get("User-Agent")),
           .request_id = exchange.request_id(),
           .correlation_id = std::string(request.headers.get("X-Correlation-Id")),
           .trace_id = {}};
 }
 
-bool is_secure(const Exchange& exchange) { return exchange.request().headers.get("X-Forwarded-Proto") == "https"; }
+bool is_secure(const AccessRoutes& routes, const Exchange& exchange) {
+  return routes.proxies.is_secure(exchange.request());
+}
 
 void change(const AccessRoutes& routes, Exchange exchange, int status,
             std::move_only_function<Result<std::string>(db::Transaction&, const access::Change&)> body) {
   if (!is_open(routes, exchange)) return;
-  access::Accounts::From asked = from(exchange);
+  access::Accounts::From asked = from(routes, exchange);
   const access::Change by{.auditor = *routes.rooms.auditor,
                           .actor = exchange.caller().grant,
                           .now = routes.clock.now(),

@@ -20,6 +20,7 @@
 #include "access/rights.h"
 #include "api/exchange.h"
 #include "api/router.h"
+#include "api/trusted_proxies.h"
 
 namespace fettle::api {
 
@@ -36,14 +37,15 @@ struct AccessRoutes {
   const AccessRooms rooms;
   const access::Authenticator& authenticator;
   Clock& clock;
+  const TrustedProxies proxies;
 };
 
 // False, and answered, when there is no ledger.
 bool is_open(const AccessRoutes& routes, Exchange& exchange);
 // The request as accounts and audit records name it.
-access::Accounts::From from(const Exchange& exchange);
-// Whether the client came over TLS, by itself or to the proxy in front: cookies are then marked Secure.
-bool is_secure(const Exchange& exchange);
+access::Accounts::From from(const AccessRoutes& routes, const Exchange& exchange);
+// Whether the client came over TLS, as far as a trusted proxy says so: cookies are then marked Secure.
+bool is_secure(const AccessRoutes& routes, const Exchange& exchange);
 
 void change(const AccessRoutes& routes, Exchange exchange, int status,
             std::move_only_function<Result<std::string>(db::Transaction&, const access::Change&)> body);

@@ -48,7 +48,10 @@ Api::Api(Services services, Limits limits)
     : services_(services),
       limits_(limits),
       ui_(embedded_files()),
-      access_{.rooms = services.access, .authenticator = services.authenticator, .clock = services.clock},
+      access_{.rooms = services.access,
+              .authenticator = services.authenticator,
+              .clock = services.clock,
+              .proxies = services.proxies},
       work_(new Work{.rooms = services.work, .clock = services.clock, .metrics = services.metrics}),
       tails_(services.reader, services.authenticator, services.clock, services.metrics, limits.tails),
       health_pool_("health", 1, kHealthQueueMax, services.metrics),
@@ -84,6 +87,9 @@ void Api::add_routes() {
   add_policy_routes(router_, *work_);
   add_approval_routes(router_, *work_);
   add_bulk_routes(router_, *work_);
+  add_schedule_routes(router_, *work_);
+  add_retry_policy_routes(router_, *work_);
+  add_personal_data_routes(router_, *work_);
   const auto get = [this](std::string_view path, std::optional<Action> right, void (Api::*answer)(Exchange)) {
     router_.add({.method = "GET",
                  .path = path,

@@ -23,6 +23,7 @@
 #include "api/log_tails.h"
 #include "api/read_pool.h"
 #include "api/router.h"
+#include "api/trusted_proxies.h"
 #include "api/web_ui.h"
 #include "api/work_rooms.h"
 #include "core/clock.h"
@@ -51,6 +52,7 @@ struct Services {
   Clock& clock;
   AccessRooms access = {};
   WorkRooms work = {};
+  TrustedProxies proxies = {};
 };
 
 struct Limits {

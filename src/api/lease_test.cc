@@ -258,7 +258,7 @@ TEST_F(LeaseTest, OneRequestTellsOfManyRunsInTheOrderOfEachRun) {
   EXPECT_EQ(text(results[6].at("error").at("code")), "late") << "after its completion";
   EXPECT_EQ(text(results[8].at("error").at("code")), "not_found");
   EXPECT_EQ(text(results[10].at("error").at("code")), "late") << "after its failure";
-  EXPECT_TRUE(journal_.has_event("run.log"));
+  EXPECT_TRUE(journal_.has_event("agent_logs.created"));
 }
 
 TEST_F(LeaseTest, AResultThatIsTooLargeHurtsNoOther) {

@@ -43,8 +43,8 @@ void log_in(const AccessRoutes& routes, Exchange exchange) {
   if (!email) return exchange.problem(email.error());
   auto password = text_member(*body, "password");
   if (!password) return exchange.problem(password.error());
-  const bool secure = is_secure(exchange);
-  auto asked = from(exchange);
+  const bool secure = is_secure(routes, exchange);
+  auto asked = from(routes, exchange);
   routes.rooms.accounts->log_in(
       std::string(*email), Secret(std::string(*password)), std::move(asked),
       [held = std::move(exchange), secure](Result<access::Accounts::SignedIn> signed_in) mutable {
@@ -64,8 +64,8 @@ void redeem(const AccessRoutes& routes, Exchange exchange) {
     if (!text) return exchange.problem(text.error());
     texts[i] = *text;
   }
-  const bool secure = is_secure(exchange);
-  auto asked = from(exchange);
+  const bool secure = is_secure(routes, exchange);
+  auto asked = from(routes, exchange);
   routes.rooms.accounts->redeem(
       std::move(texts[0]), std::move(texts[2]), std::move(texts[3]), Secret(std::move(texts[1])), std::move(asked),
       [held = std::move(exchange), secure](Result<access::Accounts::SignedIn> signed_in) mutable {
@@ -143,8 +143,8 @@ void log_out(const AccessRoutes& routes, Exchange exchange) {
   if (!is_open(routes, exchange)) return;
   auto person = routes.authenticator.authenticate_person(exchange.request());
   if (!person) return exchange.problem(person.error());
-  const bool secure = is_secure(exchange);
-  auto asked = from(exchange);
+  const bool secure = is_secure(routes, exchange);
+  auto asked = from(routes, exchange);
   routes.rooms.accounts->log_out(*person, std::move(asked),
                                  [held = std::move(exchange), secure](const Result<void>& ended) mutable {
                                    if (!ended) return held.problem(ended.error());
@@ -164,7 +164,7 @@ void set_password(const AccessRoutes& routes, Exchange exchange) {
   if (!current) return exchange.problem(current.error());
   auto wanted = text_member(*body, "password");
   if (!wanted) return exchange.problem(wanted.error());
-  auto asked = from(exchange);
+  auto asked = from(routes, exchange);
   routes.rooms.accounts->change_password(*person, Secret(std::string(*current)), Secret(std::string(*wanted)),
                                          std::move(asked),
                                          [held = std::move(exchange)](const Result<void>& changed) mutable {
@@ -181,7 +181,7 @@ void accept(const AccessRoutes& routes, Exchange exchange) {
   if (!body) return exchange.problem(body.error());
   auto link = text_member(*body, "link");
   if (!link) return exchange.problem(link.error());
-  auto asked = from(exchange);
+  auto asked = from(routes, exchange);
   routes.rooms.accounts->accept(*person, std::string(*link), std::move(asked),
                                 [held = std::move(exchange)](const Result<void>& accepted) mutable {
                                   if (!accepted) return held.problem(accepted.error());

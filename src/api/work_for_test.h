@@ -129,6 +129,7 @@ class WorkTest : public testing::Test {
       access::ConfiguredTokens::make(
           std::vector<access::TokenEntry>{token("worker", "acme", access::TokenScope::kAdmin),
                                           token("reader", "acme", access::TokenScope::kRead),
+                                          token("manager", "acme", access::TokenScope::kOperate),
                                           token("other", "globex", access::TokenScope::kAdmin),
                                           token("limited", "acme", access::TokenScope::kAdmin, {ClientId{"c1"}})})
           .value();

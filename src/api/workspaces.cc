@@ -3,6 +3,7 @@
 
 #include "access/workspaces.h"
 #include "api/access_routes.h"
+#include "api/filters.h"
 #include "api/json_body.h"
 #include "api/times.h"
 
@@ -37,6 +38,58 @@ void set_plan(const AccessRoutes& routes, Exchange exchange) {
          });
 }
 
+// ?confirm=NAME: the workspace's name, so that nobody means another one.
+void remove(const AccessRoutes& routes, Exchange exchange) {
+  static constexpr std::string_view kOwn[] = {"confirm"};
+  const http::Query& query = exchange.request().query;
+  if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
+  const std::string confirmed(query.get("confirm"));
+  if (confirmed.empty()) {
+    return exchange.problem(
+        Error(ErrorCode::kInvalidArgument, "parameter 'confirm': expected the workspace's name, to be sure"));
+  }
+  change(routes, std::move(exchange), 200,
+         [confirmed](db::Transaction& tx, const access::Change& by) -> Result<std::string> {
+           auto workspace = access::find_workspace(tx, by.actor.scope);
+           if (!workspace) return std::unexpected(std::move(workspace).error());
+           if (workspace->name != confirmed) {
+             return fail(ErrorCode::kInvalidArgument, "parameter 'confirm': this is not the workspace's name");
+           }
+           if (auto done = access::delete_workspace(tx, by); !done) return std::unexpected(std::move(done).error());
+           return "{}";
+         });
+}
+
+// {"pack","roles":[…]}: which roles may start, retry and resume the work of agents, as that pack has it.
+void grant_run_ai(const AccessRoutes& routes, Exchange exchange) {
+  auto body = parse_object(exchange.request().body, {"pack", "roles"});
+  if (!body) return exchange.problem(body.error());
+  auto pack = text_member(*body, "pack");
+  if (!pack) return exchange.problem(pack.error());
+  const json::value* given = body->if_contains("roles");
+  if (given == nullptr || !given->is_array() || given->get_array().size() > access::kRoles.size()) {
+    return exchange.problem(Error(ErrorCode::kInvalidArgument, "member 'roles' must be a list of roles, each once"));
+  }
+  std::vector<access::Role> roles;
+  for (const json::value& one : given->get_array()) {
+    const auto role = one.is_string() ? access::role_named(one.get_string()) : std::nullopt;
+    if (!role) {
+      return exchange.problem(
+          Error(ErrorCode::kInvalidArgument, "a role is viewer, operator, manager, admin or owner"));
+    }
+    roles.push_back(*role);
+  }
+  change(routes, std::move(exchange), 200,
+         [pack = std::string(*pack), roles](db::Transaction& tx, const access::Change& by) -> Result<std::string> {
+           if (auto done = access::grant_run_ai(tx, by, pack, roles); !done) {
+             return std::unexpected(std::move(done).error());
+           }
+           auto workspace = access::find_workspace(tx, by.actor.scope);
+           if (!workspace) return std::unexpected(std::move(workspace).error());
+           return json::serialize(json::object{{"run_ai", json::parse(access::run_ai_json(workspace->run_ai))}});
+         });
+}
+
 void transfer(const AccessRoutes& routes, Exchange exchange) {
   auto body = parse_object(exchange.request().body, {"user_id"});
   if (!body) return exchange.problem(body.error());
@@ -59,7 +112,9 @@ void add_workspace_routes(Router& router, AccessRoutes& routes) {
     return [&routes, answer](Exchange exchange) { answer(routes, std::move(exchange)); };
   };
   add_route(router, "GET", "/api/v1/workspace", Action::kSee, with(get_workspace));
+  add_route(router, "DELETE", "/api/v1/workspace", Action::kDeleteWorkspace, with(remove));
   add_route(router, "PUT", "/api/v1/workspace/plan", Action::kManagePlan, with(set_plan));
+  add_route(router, "PUT", "/api/v1/workspace/run-ai", Action::kManagePeople, with(grant_run_ai));
   add_route(router, "POST", "/api/v1/workspace/transfer", Action::kTransferWorkspace, with(transfer));
 }
 

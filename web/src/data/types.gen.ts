@@ -52,6 +52,49 @@ export type RunList = {
   readonly next_cursor: NextCursor;
 };
 
+export type Schedule = {
+  readonly name: string;
+  readonly cron: string;
+  readonly time_zone: string;
+  readonly paused: boolean;
+  readonly catch_up: boolean;
+  readonly next_at: TimeMsOrNull;
+  readonly last_at: TimeMsOrNull;
+  readonly last_run_id: string | null;
+  /** Why it began nothing the last time. */
+  readonly last_error: string | null;
+  readonly run: {
+    readonly workflow: string;
+    readonly client_id: string | null;
+    readonly platform: string | null;
+    readonly lane: string | null;
+    readonly agent: string | null;
+    readonly pool: string;
+    readonly priority: number;
+    readonly concurrency_key: string | null;
+    readonly max_retries: number | null;
+    /** For whoever may see payloads. */
+    readonly payload?: unknown;
+    readonly context: Readonly<Record<string, unknown>>;
+  };
+};
+
+export type RetryPolicy = {
+  /** None: every workflow. */
+  readonly workflow?: string | null;
+  /** None: the run itself. */
+  readonly step?: string | null;
+  /** After the first try. */
+  readonly max_retries?: number;
+  readonly base_ms?: number;
+  readonly factor?: number;
+  readonly cap_ms?: number;
+  /** From the first try. */
+  readonly elapsed_max_ms?: number;
+  /** Asked to wait longer: dead letter. */
+  readonly retry_after_max_ms?: number;
+};
+
 export type RunDetail = Run & {
   readonly lease: {
     readonly runner_id?: string | null;
@@ -59,6 +102,8 @@ export type RunDetail = Run & {
     readonly lease_expires_at?: TimeMsOrNull;
     readonly last_progress_at?: TimeMsOrNull;
     readonly age_ms?: number;
+    /** It is beating, and makes no progress. */
+    readonly stalled?: boolean;
   } | null;
   /** Grows with each retry from the start. */
   readonly generation?: number;
@@ -198,6 +243,8 @@ export type Escalation = {
   readonly severity: number;
   readonly owner: string | null;
   readonly opened_at: TimeMs;
+  /** Until it was resolved. */
+  readonly age_ms?: number;
 };
 
 export type BulkJobList = {
@@ -726,6 +773,24 @@ export interface ApiGet {
   readonly "/api/v1/runs/{run_id}": {
     readonly query: {};
     readonly answer: RunDetail;
+  };
+  readonly "/api/v1/schedules": {
+    readonly query: {};
+    readonly answer: {
+      readonly items: readonly Schedule[];
+      readonly next_cursor: NextCursor;
+    };
+  };
+  readonly "/api/v1/schedules/{schedule_id}": {
+    readonly query: {};
+    readonly answer: Schedule;
+  };
+  readonly "/api/v1/retry-policies": {
+    readonly query: {};
+    readonly answer: {
+      readonly items: readonly RetryPolicy[];
+      readonly default: RetryPolicy;
+    };
   };
   readonly "/api/v1/bulk-jobs": {
     readonly query: {
