@@ -10,8 +10,16 @@
 namespace fettle::access {
 namespace {
 
-constexpr std::array<std::string_view, 4> kTypesNoPageSends = {"application/json", "application/x-protobuf",
-                                                               "application/x-ndjson", "application/grpc"};
+// Without asking first, that is; images and documents are proofs.
+constexpr std::string_view kTypesNoPageSends[] = {"application/json",
+                                                  "application/x-protobuf",
+                                                  "application/x-ndjson",
+                                                  "application/grpc",
+                                                  "image/png",
+                                                  "image/jpeg",
+                                                  "image/webp",
+                                                  "application/pdf",
+                                                  "application/octet-stream"};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -90,7 +98,7 @@ Result<void> Authenticator::check_request_origin(const http::Request& request) c
   if (changes_state(request.method)) {
     const std::string type = media_type_of(request.headers.get("Content-Type"));
     if (request.headers.count("Content-Type") != 1 ||
-        std::ranges::find(kTypesNoPageSends, type) == kTypesNoPageSends.end()) {
+        std::ranges::find(kTypesNoPageSends, type) == std::end(kTypesNoPageSends)) {
       return fail(ErrorCode::kUnsupported,
                   "send Content-Type application/json, application/x-protobuf or application/x-ndjson");
     }

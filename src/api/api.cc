@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::size_t kQueryBodyBytesMax = 256 * 1024;
 constexpr std::size_t kHealthQueueMax = 64;
+constexpr int kExportThreads = 2;
+constexpr std::size_t kExportQueueMax = 8;
 
 std::string_view path_of(const http::Request& request) {
   const std::string_view target = request.target;
@@ -55,6 +57,7 @@ Api::Api(Services services, Limits limits)
       work_(new Work{.rooms = services.work, .clock = services.clock, .metrics = services.metrics}),
       tails_(services.reader, services.authenticator, services.clock, services.metrics, limits.tails),
       health_pool_("health", 1, kHealthQueueMax, services.metrics),
+      exports_("exports", kExportThreads, kExportQueueMax, services.metrics),
       reads_("reads", limits.query_threads, limits.query_queue_max, services.metrics) {
   if (services.work.outbox != nullptr) {
     streams_.emplace(*services.work.outbox, services.authenticator, services.clock, services.metrics, limits.streams);
@@ -68,6 +71,7 @@ void Api::stop() {
   tails_.stop();
   if (streams_) streams_->stop();
   reads_.stop();
+  exports_.stop();
   health_pool_.stop();
 }
 
@@ -90,6 +94,8 @@ void Api::add_routes() {
   add_schedule_routes(router_, *work_);
   add_retry_policy_routes(router_, *work_);
   add_personal_data_routes(router_, *work_);
+  add_audit_routes(router_, *work_, exports_);
+  add_attachment_routes(router_, *work_);
   const auto get = [this](std::string_view path, std::optional<Action> right, void (Api::*answer)(Exchange)) {
     router_.add({.method = "GET",
                  .path = path,

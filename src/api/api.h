@@ -141,6 +141,7 @@ class Api {
   std::optional<EventStreams> streams_;  // where there is a ledger
   std::mutex preview_mutex_;             // held by the one redaction preview that runs
   ReadPool health_pool_;                 // of its own, so that probes are answered while every query thread is busy
+  ReadPool exports_;                     // likewise: a long answer to a slow reader takes no query thread
   ReadPool reads_;                       // last: its threads use everything above
 };
 

@@ -8,6 +8,8 @@
 
 #include "api/access_for_test.h"
 #include "api/openapi.h"
+#include "ledger/checkpoint.h"
+#include "ledger/sequencer.h"
 
 namespace fettle::api {
 namespace {
@@ -71,9 +73,8 @@ TEST_F(AuthorisationTest, EveryOperationDeclaresTheRightThatItsRouteAsksFor) {
 
 TEST_F(AuthorisationTest, WithoutIdentityOnlyWhatNeedsNoneIsAnswered) {
   const std::set<std::string> open = {
-      "GET /health",    "GET /health/live",     "GET /health/ready",        "GET /api/v1/openapi.json",
-      "GET /api/v1/me", "POST /api/v1/session", "POST /api/v1/links/redeem",
-      "POST /api/v1/links/look"};
+      "GET /health",    "GET /health/live",     "GET /health/ready",         "GET /api/v1/openapi.json",
+      "GET /api/v1/me", "POST /api/v1/session", "POST /api/v1/links/redeem", "POST /api/v1/links/look"};
   for (const Operation& operation : described()) {
     if (operation.right == "send") continue;
     const std::string name = operation.method + " " + operation.path;
@@ -159,6 +160,32 @@ TEST_F(AuthorisationTest, WhoeverIsLimitedToSomeClientsLearnsOfNoOthers) {
   for (const char* list : {"/api/v1/tokens", "/api/v1/members", "/api/v1/links"}) {
     EXPECT_EQ(send("GET", list, "", limited).status, 403) << list;
   }
+}
+
+TEST_F(AuthorisationTest, WhoMayNotSeePayloadsGetsNoDetailsOfAuditsAndNoProofsAsBytes) {
+  const Headers manager = person(access::Role::kManager);
+  const Headers viewer = person(access::Role::kViewer);
+  const auto stored = send("POST", "/api/v1/attachments", "{}", program(access::bit(access::TokenScope::kWork)));
+  ASSERT_EQ(stored.status, 201) << stored.body;
+  const std::string proof = "/api/v1/attachments/" + std::string(parse(stored.body).at("reference").as_string());
+  // Redaction cannot look into an image.
+  EXPECT_EQ(send("GET", proof, "", manager).status, 200);
+  EXPECT_EQ(send("GET", proof, "", viewer).status, 403);
+
+  const ledger::SigningKey key = ledger::SigningKey::derive(Secret(std::string(32, 'k'))).value();
+  ledger::Sequencer sequencer(*ledger_, clock_, rng_, key, store_.registry,
+                              [](db::Transaction&) { return Result<void>(); }, {}, {});
+  while (sequencer.pass().value() > 0) {
+  }
+  ASSERT_TRUE(sequencer.checkpoint());
+  EXPECT_TRUE(send("GET", "/api/v1/audit/export", "", manager).body.contains("{\"details\":"));
+  const auto bare = send("GET", "/api/v1/audit/export", "", viewer);
+  EXPECT_EQ(bare.status, 200);
+  EXPECT_TRUE(bare.body.contains("{\"end\":"));
+  EXPECT_FALSE(bare.body.contains("{\"details\":"));
+  EXPECT_EQ(send("GET", "/api/v1/audit/export?details=true", "", viewer).status, 403);
+  EXPECT_FALSE(parse(send("GET", "/api/v1/audit/1", "", manager).body).at("details").is_null());
+  EXPECT_TRUE(parse(send("GET", "/api/v1/audit/1", "", viewer).body).at("details").is_null());
 }
 
 TEST_F(AuthorisationTest, ATokenIsShownOnceAndEndsAtOnce) {

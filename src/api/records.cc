@@ -11,7 +11,6 @@
 #include "api/times.h"
 #include "api/work.h"
 #include "ledger/audit.h"
-#include "ledger/audit_log.h"
 #include "ledger/webhook_events.h"
 #include "runs/records.h"
 
@@ -229,58 +228,6 @@ Result<Writer> read_audit(Work& work, const Exchange& exchange, simdjson::dom::e
   });
 }
 
-void list_audits(Work& work, Exchange exchange) {
-  static constexpr std::string_view kOwn[] = {"from",
-                                              "to",
-                                              "limit",
-                                              "cursor",
-                                              "action",
-                                              "actor_id",
-                                              "target_id",
-                                              "client_id",
-                                              "audit_id",
-                                              "request_id",
-                                              "trace_id",
-                                              "span_id",
-                                              "correlation_id",
-                                              "run_id",
-                                              "step_id",
-                                              "job_id",
-                                              "policy_snapshot_id"};
-  const http::Query& query = exchange.request().query;
-  if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
-  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 100);
-  if (!limit) return exchange.problem(limit.error());
-  ledger::AuditQuery asked;
-  asked.rows_max = static_cast<std::int32_t>(*limit);
-  asked.with_details = reveals_payloads(exchange);
-  asked.cursor = query.get("cursor");
-  for (const auto& [name, value] : query) {
-    if (name == "limit" || name == "cursor") continue;
-    if (name == "from" || name == "to") {
-      auto time = parse_time(value, work.clock.now());
-      if (!time) return exchange.problem(time.error());
-      (name == "from" ? asked.from : asked.to) = *time;
-    } else {
-      asked.match.push_back({name, value});
-    }
-  }
-  look(work, std::move(exchange), [asked](runs::View& view) -> Result<std::string> {
-    auto page = ledger::find_audits(view.reader(), view.scope(), asked);
-    if (!page) return std::unexpected(std::move(page).error());
-    std::string out;
-    ObjectText object(out);
-    append_array(object.key("items"), page->audits, [](std::string& text, const ledger::FoundAudit& audit) {
-      ObjectText one(text);
-      one.number("position", audit.position).time("at", audit.at).json("entry", audit.entry);
-      one.text("hash", ledger::to_hex(audit.hash));
-      one.json("details", audit.details.empty() ? std::string_view("null") : audit.details).end();
-    });
-    object.text_or_null("next_cursor", page->next).end();
-    return out;
-  });
-}
-
 }  // namespace
 
 void add_record_routes(Router& router, Work& work) {
@@ -298,8 +245,6 @@ void add_record_routes(Router& router, Work& work) {
       list_records<Collection::kWorkflowFailures>);
   add("/api/v1/webhook_events", read_webhook_event, list_webhook_events);
   add("/api/v1/audit_logs", read_audit, list_audits);
-  add_get(router, "/api/v1/audit", Action::kSee,
-          [&work](Exchange exchange) { list_audits(work, std::move(exchange)); });
 }
 
 }  // namespace fettle::api

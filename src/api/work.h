@@ -19,6 +19,7 @@
 #include "access/rights.h"
 #include "api/exchange.h"
 #include "api/polls.h"
+#include "api/read_pool.h"
 #include "api/router.h"
 #include "api/work_rooms.h"
 #include "core/clock.h"
@@ -91,10 +92,15 @@ void add_record_routes(Router& router, Work& work);    // records.cc: agent_runs
 void add_switch_routes(Router& router, Work& work);    // switches.cc: switches, may-I
 void add_side_effect_routes(Router& router, Work& work);
 void add_policy_routes(Router& router, Work& work);
-void add_approval_routes(Router& router, Work& work);  // approvals.cc: approvals, escalations
-void add_bulk_routes(Router& router, Work& work);      // bulk_jobs.cc: many runs by filter
 void add_schedule_routes(Router& router, Work& work);
 void add_retry_policy_routes(Router& router, Work& work);
-void add_personal_data_routes(Router& router, Work& work);  // personal_data.cc: erasing a client's
+void add_personal_data_routes(Router& router, Work& work);             // personal_data.cc: erasing a client's
+void add_approval_routes(Router& router, Work& work);                  // approvals.cc: approvals, escalations
+void add_bulk_routes(Router& router, Work& work);                      // bulk_jobs.cc: many runs by filter
+void add_audit_routes(Router& router, Work& work, ReadPool& exports);  // audit.cc: the audit trail and its proofs
+void add_attachment_routes(Router& router, Work& work);                // attachments.cc: proof as bytes
+
+// audit.cc; also under the records' name for it.
+void list_audits(Work& work, Exchange exchange);
 
 }  // namespace fettle::api

@@ -58,6 +58,27 @@ bool matches(const AuditRecord& record, const Identifiers& match) {
   return agreeing == match.size();
 }
 
+using Field = std::string_view (*)(const AuditRecord&);
+constexpr std::pair<std::string_view, Field> kFields[] = {
+    {"actor_type", [](const AuditRecord& record) -> std::string_view { return record.actor_type; }},
+    {"role", [](const AuditRecord& record) -> std::string_view { return record.role; }},
+    {"target_type", [](const AuditRecord& record) -> std::string_view { return record.target_type; }},
+    {"platform", [](const AuditRecord& record) -> std::string_view { return record.platform; }},
+    {"surface", [](const AuditRecord& record) -> std::string_view { return record.surface; }},
+    {"lane", [](const AuditRecord& record) -> std::string_view { return record.lane; }},
+    {"result", [](const AuditRecord& record) -> std::string_view { return to_string(record.result); }},
+    {"reason", [](const AuditRecord& record) -> std::string_view { return record.reason; }}};
+
+const std::pair<std::string_view, Field>* field_named(std::string_view name) {
+  const auto* found = std::ranges::find(kFields, name, &std::pair<std::string_view, Field>::first);
+  return found == std::end(kFields) ? nullptr : found;
+}
+
+bool holds(const AuditRecord& record, const Identifiers& where) {
+  return std::ranges::all_of(where,
+                             [&](const Identifier& one) { return field_named(one.name)->second(record) == one.value; });
+}
+
 // One search, assembled from literal parts, newest position first. CROSS JOIN keeps SQLite to the order given; to
 // PostgreSQL it is a join like any other.
 class Search {
@@ -66,7 +87,12 @@ class Search {
     std::ranges::stable_sort(match, {}, [](const Identifier& identifier) { return commonness(identifier.name); });
     match_ = std::move(match);
     rows_max_ = static_cast<std::size_t>(std::clamp(query.rows_max, 1, kAuditPageRowsMax)) + 1;
+    // What is filtered here is read in larger strides.
+    stride_ = query.where.empty() ? rows_max_ : std::max(rows_max_, std::min(kStride, query.scan_max));
   }
+
+  // Where the search ended because it had looked at enough; 0 when it went through all.
+  std::int64_t gave_up_at() const { return gave_up_at_; }
 
   // A rare key is looked for in more and more buckets at once; a common one fills the page from the newest.
   Result<void> run(db::Reader& reader, const Range& range, std::vector<FoundAudit>& found) {
@@ -83,6 +109,10 @@ class Search {
         auto lowest = run_window(reader, first, from_here, found);
         if (!lowest) return std::unexpected(lowest.error());
         from_here = *lowest - 1;
+        if (!query_.where.empty() && looked_at_ >= query_.scan_max && from_here >= range.first) {
+          if (!is_full(found)) gave_up_at_ = *lowest;
+          return {};
+        }
       }
       last = first - 1;
     }
@@ -91,6 +121,7 @@ class Search {
 
  private:
   static constexpr std::int64_t kBucketsMax = 4'096;
+  static constexpr std::size_t kStride = 2'000;
 
   bool is_full(const std::vector<FoundAudit>& found) const {
     return found.size() >= rows_max_ || (bytes_ > query_.bytes_max && found.size() > 1);
@@ -129,7 +160,7 @@ class Search {
     if (!match_.empty()) sql += " AND r.position = k0.position";
     if (query_.from) sql += " AND r.at >= " + add(*query_.from);
     if (query_.to) sql += " AND r.at < " + add(*query_.to);
-    sql += fmt::format(" ORDER BY {}.position DESC LIMIT ", lead) + add(static_cast<std::int64_t>(rows_max_));
+    sql += fmt::format(" ORDER BY {}.position DESC LIMIT ", lead) + add(static_cast<std::int64_t>(stride_));
 
     std::size_t count = 0;
     std::int64_t lowest = last;
@@ -146,7 +177,8 @@ class Search {
       if (!digest || !entry) {
         return fail(ErrorCode::kDataLoss, fmt::format("audit record {} is damaged", audit.position));
       }
-      if (!matches(entry->record, match_)) return {};
+      ++looked_at_;
+      if (!matches(entry->record, match_) || !holds(entry->record, query_.where)) return {};
       audit.hash = *digest;
       if (details) audit.details = std::move(*details);
       bytes_ += audit.entry.size() + audit.details.size();
@@ -154,7 +186,7 @@ class Search {
       return {};
     });
     if (!read) return std::unexpected(read.error());
-    return count < rows_max_ ? first : lowest;
+    return count < stride_ ? first : lowest;
   }
 
   std::string add(db::Value value) {
@@ -166,15 +198,25 @@ class Search {
   const AuditQuery& query_;
   Identifiers match_;
   std::size_t rows_max_ = 0;
+  std::size_t stride_ = 0;  // rows of a statement
+  std::size_t looked_at_ = 0;
+  std::int64_t gave_up_at_ = 0;
   std::uint64_t bytes_ = 0;
   std::vector<db::Value> values_;
 };
 
 }  // namespace
 
+bool is_audit_field(std::string_view name) { return field_named(name) != nullptr; }
+
 Result<AuditPage> find_audits(db::Reader& reader, const Scope& scope, const AuditQuery& query) {
   if (query.match.size() > kAuditMatchMax) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("an audit query has at most {} conditions", kAuditMatchMax));
+  }
+  for (const Identifier& one : query.where) {
+    if (!is_audit_field(one.name)) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("audits are not filtered by '{}'", one.name));
+    }
   }
   std::optional<std::uint64_t> behind;
   if (!query.cursor.empty()) {
@@ -189,10 +231,12 @@ Result<AuditPage> find_audits(db::Reader& reader, const Scope& scope, const Audi
   auto range = range_of(reader, scope, query, behind);
   if (!range) return std::unexpected(std::move(range).error().within("reading audits"));
   std::vector<FoundAudit> found;
+  std::int64_t gave_up_at = 0;
   const auto search = [&](Identifiers match) -> Result<void> {
     std::vector<FoundAudit> part;
     Search one(scope, std::move(match), query);
     if (auto done = one.run(reader, *range, part); !done) return done;
+    gave_up_at = std::max(gave_up_at, one.gave_up_at());
     std::ranges::move(part, std::back_inserter(found));
     return {};
   };
@@ -213,6 +257,12 @@ Result<AuditPage> find_audits(db::Reader& reader, const Scope& scope, const Audi
   }
   if (!done) return std::unexpected(std::move(done).error().within("reading audits"));
   AuditPage page;
+  if (gave_up_at > 0) {
+    // What one client's search has found further down, another's has not looked at yet.
+    std::erase_if(found,
+                  [&](const FoundAudit& audit) { return static_cast<std::int64_t>(audit.position) < gave_up_at; });
+    page.next = std::to_string(gave_up_at);
+  }
   std::uint64_t bytes = 0;
   const auto rows_max = static_cast<std::size_t>(std::clamp(query.rows_max, 1, kAuditPageRowsMax));
   for (FoundAudit& audit : found) {
@@ -224,6 +274,28 @@ Result<AuditPage> find_audits(db::Reader& reader, const Scope& scope, const Audi
     page.audits.push_back(std::move(audit));
   }
   return page;
+}
+
+Result<std::optional<FoundAudit>> find_audit(db::Reader& reader, const Scope& scope, std::uint64_t position,
+                                             bool with_details) {
+  FoundAudit audit{.position = position, .at = 0, .entry = {}, .hash = {}, .details = {}};
+  db::Blob hash;
+  std::optional<std::string> details;
+  const db::Sql sql =
+      "SELECT r.at, r.entry, r.hash, d.details FROM audit_records AS r LEFT JOIN audit_details AS d ON d.workspace = "
+      "r.workspace AND d.position = r.position WHERE r.workspace = $1 AND r.position = $2";
+  auto found =
+      reader.fetch(sql, {scope.workspace, static_cast<std::int64_t>(position)}, audit.at, audit.entry, hash, details);
+  if (!found) return std::unexpected(std::move(found).error().within("reading audits"));
+  if (!*found) return std::nullopt;
+  const auto digest = digest_of_bytes(hash.bytes);
+  const auto entry = read_entry(audit.entry);
+  if (!digest || !entry) return fail(ErrorCode::kDataLoss, fmt::format("audit record {} is damaged", position));
+  const auto is_theirs = [&](const ClientId& client) { return client.value == entry->record.client_id; };
+  if (!scope.clients.empty() && std::ranges::none_of(scope.clients, is_theirs)) return std::nullopt;
+  audit.hash = *digest;
+  if (with_details && details) audit.details = std::move(*details);
+  return audit;
 }
 
 Result<AuditHead> audit_head(db::Reader& reader, const WorkspaceId& workspace) {

@@ -30,15 +30,22 @@ struct AuditQuery {
   // All of them hold. Names: action, actor_id, target_id, client_id, audit_id, request_id, correlation_id, trace_id,
   // span_id, policy_snapshot_id, and whatever identifiers records carry.
   Identifiers match;
+  // These hold, too, and are looked for among what the others leave: actor_type, role, target_type, platform, surface,
+  // lane, result, reason. They are not in the index, because most records share their values.
+  Identifiers where;
   std::optional<UnixNanos> from;  // of `at`, inclusive
   std::optional<UnixNanos> to;    // exclusive
   std::string cursor;             // AuditPage::next of the page before
   std::int32_t rows_max = 100;    // at most kAuditPageRowsMax
+  // How many records a search with `where` looks at before its page ends, full or not: the next goes on from there.
+  std::size_t scan_max = 50'000;
   std::uint64_t bytes_max = 1 << 20;
   bool with_details = false;  // for those who may see payloads
 };
 constexpr std::int32_t kAuditPageRowsMax = 1'000;
 constexpr std::size_t kAuditMatchMax = 8;
+// Whether AuditQuery::where knows the name.
+bool is_audit_field(std::string_view name);
 
 struct FoundAudit {
   std::uint64_t position = 0;
@@ -53,9 +60,14 @@ struct AuditPage {
   std::string next;                // empty on the last page
 };
 
-// kInvalidArgument for a malformed cursor or more than kAuditMatchMax conditions. A page ends at rows_max or bytes_max,
-// whichever comes first, but holds at least one record when there is one.
+// kInvalidArgument for a malformed cursor, more than kAuditMatchMax conditions or an unknown name in `where`. A page
+// ends at rows_max or bytes_max, whichever comes first, but holds at least one record when there is one; with `where`
+// also at scan_max, and may then be empty with another behind it.
 Result<AuditPage> find_audits(db::Reader& reader, const Scope& scope, const AuditQuery& query);
+
+// One record; nothing where there is none in this scope, or it is pruned. kDataLoss when it is damaged.
+Result<std::optional<FoundAudit>> find_audit(db::Reader& reader, const Scope& scope, std::uint64_t position,
+                                             bool with_details);
 
 // How far a workspace's chain has come.
 struct AuditHead {

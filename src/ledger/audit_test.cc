@@ -25,6 +25,39 @@ class AuditTest : public LedgerTest {
 };
 FETTLE_FOR_BOTH_STORES(AuditTest);
 
+TEST_P(AuditTest, ASearchThatHasLookedAtEnoughEndsItsPageAndGoesOnFromThere) {
+  std::vector<AuditRecord> records;
+  for (int i = 1; i <= 30; ++i) {
+    AuditRecord& made = records.emplace_back(record());
+    made.client_id = i % 2 == 0 ? "acme" : "zenith";
+    made.platform = i % 10 == 0 ? "tiktok" : "x";
+  }
+  ASSERT_TRUE(write(records));
+  chain();
+  const Scope both{.workspace = scope.workspace, .clients = {{"acme"}, {"zenith"}}};
+  for (const Scope& whose : {scope, both}) {
+    AuditQuery query;
+    query.where = {{"platform", "tiktok"}, {"actor_type", "agent"}};
+    query.scan_max = 4;
+    query.rows_max = 2;
+    std::vector<std::uint64_t> found;
+    int pages = 0;
+    do {
+      const AuditPage page = find(whose, query);
+      for (const FoundAudit& audit : page.audits) found.push_back(audit.position);
+      query.cursor = page.next;
+      ++pages;
+    } while (!query.cursor.empty() && pages < 100);
+    EXPECT_EQ(found, (std::vector<std::uint64_t>{30, 20, 10}));
+    EXPECT_GT(pages, 3);
+    EXPECT_LT(pages, 16);
+  }
+  AuditQuery query;
+  query.where = {{"colour", "red"}};
+  EXPECT_EQ(read([&](db::Reader& reader) { return find_audits(reader, scope, query); }).error().code(),
+            ErrorCode::kInvalidArgument);
+}
+
 TEST_P(AuditTest, ARecordIsFoundByEveryIdentifierItCarries) {
   AuditRecord made = record("publish");
   made.audit_id = "a-1";

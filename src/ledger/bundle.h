@@ -9,8 +9,7 @@
 //                                                   SHA-256("fettle-audit-details-v1\0" ‖ salt ‖ value)
 //   {"checkpoint":{…}}                              behind the record it ends with (checkpoint.h)
 //   {"end":{"records","sha256"}}                    SHA-256 over all lines, with their ends, that are neither record
-//   nor
-//                                                   details: those have hashes of their own
+//                                                   nor details: those have hashes of their own
 #pragma once
 
 #include <cstdint>
@@ -23,7 +22,12 @@
 
 #include "core/clock.h"
 #include "core/scope.h"
+#include "ledger/bundle_file.h"
 #include "ledger/verify.h"
+
+namespace fettle::db {
+class Reader;
+}
 
 namespace fettle::ledger {
 
@@ -46,6 +50,38 @@ struct ExportReport {
 // archive.
 Result<ExportReport> export_bundle(db::Database& database, const Scope& scope, const ExportOptions& options,
                                    const std::filesystem::path& file, Clock& clock);
+
+// The same piece by piece, for a bundle that is sent on as it is read. What is chained stays as it is, so each piece
+// may be read by a transaction of its own. One thread at a time.
+class BundleExport {
+ public:
+  // Appends the manifest to `out`. Refuses as export_bundle() does.
+  static Result<BundleExport> begin(db::Reader& reader, const Scope& scope, const ExportOptions& options, UnixNanos now,
+                                    std::string& out);
+  // Appends the next lines to `out`, about kBundlePieceBytes of them. False once the last one is among them. kDataLoss
+  // when a record is missing (also one that was pruned meanwhile): what was sent is then no bundle.
+  Result<bool> next(db::Reader& reader, std::string& out);
+
+  std::uint64_t from() const { return from_; }
+  std::uint64_t to() const { return to_; }
+
+ private:
+  BundleExport(WorkspaceId workspace, const ExportOptions& options, std::uint64_t to)
+      : workspace_(std::move(workspace)),
+        from_(options.from),
+        to_(to),
+        with_details_(options.with_details),
+        next_(options.from) {}
+  Result<void> append_records(db::Reader& reader, std::uint64_t last, std::string& out);
+
+  WorkspaceId workspace_;
+  std::uint64_t from_;
+  std::uint64_t to_;
+  bool with_details_;
+  std::uint64_t next_;  // position
+  RunningSha256 hash_;  // of the lines that have none of their own
+};
+constexpr std::size_t kBundlePieceBytes = 1 << 20;
 
 // Offline. An error only where the file cannot be read; whatever is wrong with it is in the report.
 Result<VerifyReport> verify_bundle(const std::filesystem::path& file, const VerifyOptions& options);

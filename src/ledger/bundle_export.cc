@@ -14,24 +14,9 @@
 namespace fettle::ledger {
 namespace {
 
-constexpr std::uint64_t kChunkRecords = kSegmentRecords;
+// Of one statement: with the largest details that there can be, 64 MiB.
+constexpr std::uint64_t kChunkRecords = 256;
 constexpr auto kReadDeadline = std::chrono::hours(6);
-
-// Lines that have no hash of their own go through one together.
-class Writer {
- public:
-  explicit Writer(BundleFile& file) : file_(file) {}
-  Result<void> covered(std::string_view line) { return file_.write(line); }
-  Result<void> uncovered(std::string_view line) {
-    hash_.add(line);
-    return file_.write(line);
-  }
-  Digest digest() { return hash_.digest(); }
-
- private:
-  BundleFile& file_;
-  RunningSha256 hash_;
-};
 
 Result<std::set<PublicKey>> keys_between(db::Reader& reader, const WorkspaceId& workspace, std::uint64_t from,
                                          std::uint64_t to) {
@@ -63,13 +48,46 @@ Result<std::vector<Checkpoint>> checkpoints_between(db::Reader& reader, const Wo
   return found;
 }
 
-Result<ExportReport> write_bundle(db::Reader& reader, const WorkspaceId& workspace, const ExportOptions& options,
+constexpr db::Sql kWithDetails =
+    "SELECT r.position, r.entry, r.hash, d.salt, d.details FROM audit_records AS r LEFT JOIN audit_details AS d ON "
+    "d.workspace = r.workspace AND d.position = r.position WHERE r.workspace = $1 AND r.position >= $2 AND "
+    "r.position <= $3 ORDER BY r.position";
+constexpr db::Sql kWithoutDetails =
+    "SELECT position, entry, hash, NULL, NULL FROM audit_records WHERE workspace = $1 AND position >= $2 AND "
+    "position <= $3 ORDER BY position";
+
+Result<ExportReport> write_bundle(db::Reader& reader, const Scope& scope, const ExportOptions& options,
                                   const std::filesystem::path& path, UnixNanos now) {
+  std::string piece;
+  auto bundle = BundleExport::begin(reader, scope, options, now, piece);
+  if (!bundle) return std::unexpected(bundle.error());
+  auto file = BundleFile::create(path);
+  if (!file) return std::unexpected(file.error());
+  for (bool more = true; more;) {
+    auto next = bundle->next(reader, piece);
+    if (!next) return std::unexpected(next.error());
+    more = *next;
+    if (auto written = file->write(piece); !written) return std::unexpected(written.error());
+    piece.clear();
+  }
+  if (auto finished = file->finish(); !finished) return std::unexpected(finished.error());
+  return ExportReport{.from = bundle->from(), .to = bundle->to(), .bytes = file->bytes(), .sha256 = file->sha256()};
+}
+
+}  // namespace
+
+Result<BundleExport> BundleExport::begin(db::Reader& reader, const Scope& scope, const ExportOptions& options,
+                                         UnixNanos now, std::string& out) {
+  if (!scope.clients.empty()) {
+    return fail(ErrorCode::kPermissionDenied, "a bundle holds the records of all clients of its workspace");
+  }
+  const WorkspaceId& workspace = scope.workspace;
   auto head = audit_head(reader, workspace);
   if (!head) return std::unexpected(head.error());
   auto last = newest_checkpoint(reader, workspace, options.to == 0 ? head->size : options.to);
   if (!last) return std::unexpected(last.error());
-  if (!*last || (options.to != 0 && (*last)->size != options.to)) {
+  if (!*last) return fail(ErrorCode::kNotFound, fmt::format("'{}' has no checkpoint yet", workspace.value));
+  if (options.to != 0 && (*last)->size != options.to) {
     return fail(ErrorCode::kNotFound,
                 fmt::format("there is no checkpoint at record {} of '{}'", options.to, workspace.value));
   }
@@ -100,9 +118,6 @@ Result<ExportReport> write_bundle(db::Reader& reader, const WorkspaceId& workspa
   auto keys = keys_between(reader, workspace, from, to);
   if (!keys) return std::unexpected(keys.error());
 
-  auto file = BundleFile::create(path);
-  if (!file) return std::unexpected(file.error());
-  Writer out(*file);
   std::string line = "{\"manifest\":{\"exported_at\":";
   append_canonical_string(line, format_rfc3339(now));
   line += fmt::format(R"(,"format":"fettle-audit-bundle-1","from":{},"hash":"{}","keys":[)", from, to_hex(before));
@@ -112,74 +127,69 @@ Result<ExportReport> write_bundle(db::Reader& reader, const WorkspaceId& workspa
   line += fmt::format(R"(],"peaks":"{}","to":{},"workspace":)", fettle::to_hex(tree.peaks()), to);
   append_canonical_string(line, workspace.value);
   line += "}}\n";
-  if (auto written = out.uncovered(line); !written) return std::unexpected(written.error());
-
-  const db::Sql with_details =
-      "SELECT r.position, r.entry, r.hash, d.salt, d.details FROM audit_records AS r LEFT JOIN audit_details AS d ON "
-      "d.workspace = r.workspace AND d.position = r.position WHERE r.workspace = $1 AND r.position >= $2 AND "
-      "r.position <= "
-      "$3 ORDER BY r.position";
-  const db::Sql without_details =
-      "SELECT position, entry, hash, NULL, NULL FROM audit_records WHERE workspace = $1 AND position >= $2 AND "
-      "position <= "
-      "$3 ORDER BY position";
-  std::uint64_t expected = from;
-  for (std::uint64_t begin = from; begin <= to; begin += kChunkRecords) {
-    const std::uint64_t end = std::min(to, begin + kChunkRecords - 1);
-    auto checkpoints = checkpoints_between(reader, workspace, begin, end);
-    if (!checkpoints) return std::unexpected(checkpoints.error());
-    auto next = checkpoints->begin();
-    auto read =
-        reader.each(options.with_details ? with_details : without_details,
-                    {workspace, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end)},
-                    [&](const db::Row& row) -> Result<void> {
-                      std::uint64_t position = 0;
-                      std::string_view entry;
-                      db::BlobView hash;
-                      std::optional<db::Blob> salt;
-                      std::optional<std::string> details;
-                      if (auto got = row.into(position, entry, hash, salt, details); !got) return got;
-                      if (position != expected++) {
-                        return fail(ErrorCode::kDataLoss, fmt::format("audit record {} is missing", expected - 1));
-                      }
-                      line.assign("{\"record\":");
-                      line += entry;
-                      line += ",\"hash\":\"";
-                      fettle::append_hex(line, hash.bytes);
-                      line += "\"}\n";
-                      if (salt && details) {
-                        line += fmt::format(R"({{"details":{{"position":{},"salt":"{}","value":)", position,
-                                            fettle::to_hex(salt->bytes));
-                        line += *details;
-                        line += "}}\n";
-                      }
-                      if (auto written = out.covered(line); !written) return written;
-                      for (; next != checkpoints->end() && next->size == position; ++next) {
-                        if (auto written = out.uncovered("{\"checkpoint\":" + to_json(*next) + "}\n"); !written)
-                          return written;
-                      }
-                      return {};
-                    });
-    if (!read) return std::unexpected(read.error());
-  }
-  if (expected != to + 1) return fail(ErrorCode::kDataLoss, fmt::format("audit record {} is missing", expected));
-  line = fmt::format("{{\"end\":{{\"records\":{},\"sha256\":\"{}\"}}}}\n", to - from + 1, to_hex(out.digest()));
-  if (auto written = out.covered(line); !written) return std::unexpected(written.error());
-  if (auto finished = file->finish(); !finished) return std::unexpected(finished.error());
-  return ExportReport{.from = from, .to = to, .bytes = file->bytes(), .sha256 = file->sha256()};
+  BundleExport bundle(workspace, options, to);
+  bundle.hash_.add(line);
+  out += line;
+  return bundle;
 }
 
-}  // namespace
+Result<bool> BundleExport::next(db::Reader& reader, std::string& out) {
+  const std::size_t begun = out.size();
+  while (next_ <= to_) {
+    if (out.size() - begun >= kBundlePieceBytes) return true;
+    if (auto added = append_records(reader, std::min(to_, next_ + kChunkRecords - 1), out); !added) {
+      return std::unexpected(added.error());
+    }
+  }
+  out += fmt::format("{{\"end\":{{\"records\":{},\"sha256\":\"{}\"}}}}\n", to_ - from_ + 1, to_hex(hash_.digest()));
+  return false;
+}
+
+Result<void> BundleExport::append_records(db::Reader& reader, std::uint64_t last, std::string& out) {
+  auto checkpoints = checkpoints_between(reader, workspace_, next_, last);
+  if (!checkpoints) return std::unexpected(checkpoints.error());
+  auto checkpoint = checkpoints->begin();
+  auto read = reader.each(with_details_ ? kWithDetails : kWithoutDetails,
+                          {workspace_, static_cast<std::int64_t>(next_), static_cast<std::int64_t>(last)},
+                          [&](const db::Row& row) -> Result<void> {
+                            std::uint64_t position = 0;
+                            std::string_view entry;
+                            db::BlobView hash;
+                            std::optional<db::Blob> salt;
+                            std::optional<std::string> details;
+                            if (auto got = row.into(position, entry, hash, salt, details); !got) return got;
+                            if (position != next_) {
+                              return fail(ErrorCode::kDataLoss, fmt::format("audit record {} is missing", next_));
+                            }
+                            ++next_;
+                            out += "{\"record\":";
+                            out += entry;
+                            out += ",\"hash\":\"";
+                            fettle::append_hex(out, hash.bytes);
+                            out += "\"}\n";
+                            if (salt && details) {
+                              out += fmt::format(R"({{"details":{{"position":{},"salt":"{}","value":)", position,
+                                                 fettle::to_hex(salt->bytes));
+                              out += *details;
+                              out += "}}\n";
+                            }
+                            for (; checkpoint != checkpoints->end() && checkpoint->size == position; ++checkpoint) {
+                              const std::string line = "{\"checkpoint\":" + to_json(*checkpoint) + "}\n";
+                              hash_.add(line);
+                              out += line;
+                            }
+                            return {};
+                          });
+  if (!read) return std::unexpected(read.error());
+  if (next_ <= last) return fail(ErrorCode::kDataLoss, fmt::format("audit record {} is missing", next_));
+  return {};
+}
 
 Result<ExportReport> export_bundle(db::Database& database, const Scope& scope, const ExportOptions& options,
                                    const std::filesystem::path& file, Clock& clock) {
-  if (!scope.clients.empty()) {
-    return fail(ErrorCode::kPermissionDenied, "a bundle holds the records of all clients of its workspace");
-  }
   const UnixNanos now = clock.now();
   auto report = database.read_and_wait(
-      [&](db::Reader& reader) { return write_bundle(reader, scope.workspace, options, file, now); },
-      {.deadline = kReadDeadline});
+      [&](db::Reader& reader) { return write_bundle(reader, scope, options, file, now); }, {.deadline = kReadDeadline});
   if (!report) return std::unexpected(std::move(report).error().within("exporting the audit log"));
   return report;
 }

@@ -24,6 +24,11 @@ std::unexpected<Error> failed(std::string_view what, const std::filesystem::path
 RunningSha256::RunningSha256() : context_(EVP_MD_CTX_new()) {
   if (context_ == nullptr || EVP_DigestInit_ex2(context_.get(), EVP_sha256(), nullptr) != 1) std::abort();
 }
+RunningSha256::RunningSha256(const RunningSha256& other) : RunningSha256() { *this = other; }
+RunningSha256& RunningSha256::operator=(const RunningSha256& other) {
+  if (this != &other && EVP_MD_CTX_copy_ex(context_.get(), other.context_.get()) != 1) std::abort();
+  return *this;
+}
 void RunningSha256::add(std::string_view bytes) {
   if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) std::abort();
 }

@@ -18,6 +18,11 @@ namespace fettle::ledger {
 class RunningSha256 {
  public:
   RunningSha256();
+  // A copy goes on from the same pieces by itself.
+  RunningSha256(const RunningSha256& other);
+  RunningSha256& operator=(const RunningSha256& other);
+  RunningSha256(RunningSha256&&) noexcept = default;
+  RunningSha256& operator=(RunningSha256&&) noexcept = default;
   void add(std::string_view bytes);
   // Ends it.
   Digest digest();

@@ -64,6 +64,21 @@ Result<std::optional<Checkpoint>> newest_checkpoint(db::Reader& reader, const Wo
                                {workspace, static_cast<std::int64_t>(size_max)}));
 }
 
+Result<std::vector<Checkpoint>> list_checkpoints(db::Reader& reader, const WorkspaceId& workspace,
+                                                 std::uint64_t size_max, std::int32_t rows_max) {
+  auto rows = reader.query("SELECT " FETTLE_CHECKPOINT_COLUMNS
+                           " FROM audit_checkpoints WHERE workspace = $1 AND size <= $2 ORDER BY size DESC LIMIT $3",
+                           {workspace, static_cast<std::int64_t>(size_max), rows_max});
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<Checkpoint> found;
+  for (const db::Row row : *rows) {
+    auto checkpoint = checkpoint_of(row);
+    if (!checkpoint) return std::unexpected(std::move(checkpoint).error());
+    found.push_back(std::move(*checkpoint));
+  }
+  return found;
+}
+
 Result<std::optional<Checkpoint>> checkpoint_from(db::Reader& reader, const WorkspaceId& workspace,
                                                   std::uint64_t size_min) {
   return first_of(reader.query("SELECT " FETTLE_CHECKPOINT_COLUMNS

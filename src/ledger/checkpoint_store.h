@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "core/ids.h"
 #include "db/transaction.h"
@@ -19,6 +20,9 @@ Result<void> insert_checkpoint(db::Transaction& tx, const Checkpoint& checkpoint
 // The newest of a workspace with at most `size_max` records.
 Result<std::optional<Checkpoint>> newest_checkpoint(db::Reader& reader, const WorkspaceId& workspace,
                                                     std::uint64_t size_max);
+// Those with at most `size_max` records, the newest first.
+Result<std::vector<Checkpoint>> list_checkpoints(db::Reader& reader, const WorkspaceId& workspace,
+                                                 std::uint64_t size_max, std::int32_t rows_max);
 // The oldest with at least `size_min` records.
 Result<std::optional<Checkpoint>> checkpoint_from(db::Reader& reader, const WorkspaceId& workspace,
                                                   std::uint64_t size_min);

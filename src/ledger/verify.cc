@@ -16,6 +16,7 @@ namespace fettle::ledger {
 namespace {
 
 constexpr std::uint64_t kChunkRecords = 32'768;
+constexpr std::uint64_t kPositionMax = std::uint64_t{1} << 62;
 constexpr auto kReadDeadline = std::chrono::hours(6);
 
 // What is left of pruned segments: leaves that make their root, and the chain's hash by a signed checkpoint.
@@ -57,9 +58,11 @@ Result<void> verify_chunk(db::Reader& reader, const WorkspaceId& workspace, std:
   auto rows = reader.query("SELECT " FETTLE_CHECKPOINT_COLUMNS
                            " FROM audit_checkpoints WHERE workspace = $1 AND size >= $2 AND size <= $3 ORDER BY size",
                            {workspace, first, last});
-  if (!rows) return std::unexpected(rows.error());
+  // Where checkpoints cannot be read, records still can: the first bad one is looked for.
+  if (!rows && rows.error().code() != ErrorCode::kDataLoss) return std::unexpected(rows.error());
   std::vector<Checkpoint> checkpoints;
-  for (const db::Row row : *rows) {
+  const db::Rows none;
+  for (const db::Row row : rows ? *rows : none) {
     auto checkpoint = checkpoint_of(row);
     if (!checkpoint) {
       verifier.mark_bad(verifier.size() + 1, checkpoint.error().message());
@@ -105,7 +108,9 @@ Result<VerifyReport> verify_records(db::Reader& reader, const WorkspaceId& works
   db::Blob hash;
   auto found =
       reader.fetch("SELECT size, pruned, hash FROM audit_chains WHERE workspace = $1", {workspace}, size, pruned, hash);
-  if (!found) return std::unexpected(found.error());
+  // Of a store that is damaged here, as many records as can be read are verified.
+  bool is_readable = found || found.error().code() != ErrorCode::kDataLoss;
+  if (!found && is_readable) return std::unexpected(found.error());
   std::uint64_t last = 0;
   std::uint64_t last_checkpoint = 0;
   auto ends = reader.fetch(
@@ -113,7 +118,8 @@ Result<VerifyReport> verify_records(db::Reader& reader, const WorkspaceId& works
       "FROM "
       "audit_checkpoints WHERE workspace = $1), 0)",
       {workspace}, last, last_checkpoint);
-  if (!ends) return std::unexpected(ends.error());
+  if (!ends && ends.error().code() != ErrorCode::kDataLoss) return std::unexpected(ends.error());
+  is_readable = is_readable && ends;
 
   Chain start(workspace);
   std::optional<FirstBad> bad;
@@ -125,16 +131,19 @@ Result<VerifyReport> verify_records(db::Reader& reader, const WorkspaceId& works
   LogVerifier verifier(workspace, std::move(start), options);
   if (bad) verifier.mark_bad(bad->position, bad->what);
   // What the chain, the records or a checkpoint reach up to has to be there.
-  const std::uint64_t expected = std::max({size, last, last_checkpoint});
+  const std::uint64_t expected = is_readable ? std::max({size, last, last_checkpoint}) : kPositionMax;
   while (!verifier.is_bad() && verifier.size() < expected) {
     const std::uint64_t before = verifier.size();
     if (auto done = verify_chunk(reader, workspace, std::min(expected, before + kChunkRecords), verifier); !done) {
-      return std::unexpected(done.error());
+      // A page that the store itself cannot make sense of: what comes next is not as it was written.
+      if (done.error().code() != ErrorCode::kDataLoss) return std::unexpected(done.error());
+      verifier.mark_bad(verifier.size() + 1, "the store cannot read it: " + done.error().message());
     }
     if (verifier.size() == before) break;
   }
+  if (!is_readable) verifier.mark_bad(verifier.size() + 1, "the store cannot read what comes here: it is damaged");
   if (!verifier.is_bad() && verifier.size() == expected &&
-      (size != expected || (*found && bytes_of(verifier.chain().hash()) != hash.bytes))) {
+      (size != expected || (found && *found && bytes_of(verifier.chain().hash()) != hash.bytes))) {
     verifier.mark_bad(std::min(size, expected) + 1, "the head of the chain is not where its records end");
   }
   VerifyReport report = verifier.finish(expected);
@@ -243,6 +252,9 @@ Result<VerifyReport> verify_log(db::Database& database, const WorkspaceId& works
         auto verified = verify_records(reader, workspace, options);
         if (!verified || verified->bad || !options.check_index) return verified;
         auto bad = verify_index(reader, workspace, verified->from, verified->to);
+        if (!bad && bad.error().code() == ErrorCode::kDataLoss) {
+          bad = FirstBad{verified->from, "what records are found by cannot be read: " + bad.error().message()};
+        }
         if (!bad) return std::unexpected(bad.error());
         verified->bad = std::move(*bad);
         return verified;
@@ -250,6 +262,20 @@ Result<VerifyReport> verify_log(db::Database& database, const WorkspaceId& works
       {.deadline = kReadDeadline});
   if (!report) return std::unexpected(std::move(report).error().within("verifying the audit log"));
   return report;
+}
+
+Result<std::vector<WorkspaceId>> workspaces_to_verify(db::Reader& reader) {
+  auto rows = reader.query(
+      "SELECT workspace FROM audit_chains UNION SELECT workspace FROM audit_checkpoints UNION SELECT workspace FROM "
+      "audit_records ORDER BY 1");
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<WorkspaceId> workspaces;
+  for (const db::Row row : *rows) {
+    auto name = row.get<std::string>(0);
+    if (!name) return std::unexpected(name.error());
+    workspaces.push_back({std::move(*name)});
+  }
+  return workspaces;
 }
 
 }  // namespace fettle::ledger

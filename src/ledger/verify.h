@@ -21,7 +21,8 @@
 
 namespace fettle::db {
 class Database;
-}
+class Reader;
+}  // namespace fettle::db
 
 namespace fettle::ledger {
 
@@ -80,6 +81,9 @@ class LogVerifier {
 // The live store. Blocks. An error only where the store could not be read; whatever is wrong with the log is in the
 // report.
 Result<VerifyReport> verify_log(db::Database& database, const WorkspaceId& workspace, const VerifyOptions& options);
+
+// Those of which anything is left: of a chain, a record or a checkpoint.
+Result<std::vector<WorkspaceId>> workspaces_to_verify(db::Reader& reader);
 
 // The position that an entry says it has; 0 when it says none.
 std::uint64_t stated_position(std::string_view entry);
