@@ -135,6 +135,20 @@ TEST_P(BundleTest, ARemovedRecordIsNamed) {
   }
 }
 
+TEST_P(BundleTest, ARemovedRecordIsNamedAlsoWhenItsDetailsStay) {
+  grow(10);  // every other one has details
+  ASSERT_TRUE(sequencer->checkpoint());
+  export_all();
+  std::vector<std::string> lines = lines_of(content());
+  const auto details = std::ranges::find_if(
+      lines, [](const std::string& line) { return line.starts_with("{\"details\":{\"position\":6,"); });
+  ASSERT_NE(details, lines.end());
+  lines.erase(details - 1);
+  const VerifyReport report = verify(joined(lines));
+  ASSERT_TRUE(report.bad);
+  EXPECT_EQ(report.bad->position, 6U);
+}
+
 TEST_P(BundleTest, SwappedRecordsAreNamed) {
   grow(10);
   ASSERT_TRUE(sequencer->checkpoint());

@@ -109,7 +109,9 @@ struct BundleVerifier::Impl {
       return bad_details("the line is not the details of a record");
     const auto salt = from_hex(rest.substr(salt_at + kSalt.size(), value_at - salt_at - kSalt.size()));
     const auto stated = member(last_entry, "details_hash");
-    if (number_of(rest.substr(0, salt_at)) != log->size() || !salt || !stated ||
+    const auto position = number_of(rest.substr(0, salt_at));
+    if (position == log->size() + 1) return log->mark_bad(*position, "the record is missing, and its details are here");
+    if (position != log->size() || !salt || !stated ||
         unquote(*stated) != to_hex(details_hash(*salt, rest.substr(value_at + kValue.size())))) {
       return bad_details("its details are not those that were recorded");
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <set>
 
 #include "db/database.h"
 #include "ledger/audit_log.h"
@@ -16,7 +17,7 @@ namespace fettle::ledger {
 namespace {
 
 constexpr std::uint64_t kChunkRecords = 32'768;
-constexpr std::uint64_t kPositionMax = std::uint64_t{1} << 62;
+constexpr std::int64_t kSalvagedRecords = 1'024;
 constexpr auto kReadDeadline = std::chrono::hours(6);
 
 // What is left of pruned segments: leaves that make their root, and the chain's hash by a signed checkpoint.
@@ -58,11 +59,9 @@ Result<void> verify_chunk(db::Reader& reader, const WorkspaceId& workspace, std:
   auto rows = reader.query("SELECT " FETTLE_CHECKPOINT_COLUMNS
                            " FROM audit_checkpoints WHERE workspace = $1 AND size >= $2 AND size <= $3 ORDER BY size",
                            {workspace, first, last});
-  // Where checkpoints cannot be read, records still can: the first bad one is looked for.
-  if (!rows && rows.error().code() != ErrorCode::kDataLoss) return std::unexpected(rows.error());
+  if (!rows) return std::unexpected(rows.error());
   std::vector<Checkpoint> checkpoints;
-  const db::Rows none;
-  for (const db::Row row : rows ? *rows : none) {
+  for (const db::Row row : *rows) {
     auto checkpoint = checkpoint_of(row);
     if (!checkpoint) {
       verifier.mark_bad(verifier.size() + 1, checkpoint.error().message());
@@ -108,9 +107,7 @@ Result<VerifyReport> verify_records(db::Reader& reader, const WorkspaceId& works
   db::Blob hash;
   auto found =
       reader.fetch("SELECT size, pruned, hash FROM audit_chains WHERE workspace = $1", {workspace}, size, pruned, hash);
-  // Of a store that is damaged here, as many records as can be read are verified.
-  bool is_readable = found || found.error().code() != ErrorCode::kDataLoss;
-  if (!found && is_readable) return std::unexpected(found.error());
+  if (!found) return std::unexpected(found.error());
   std::uint64_t last = 0;
   std::uint64_t last_checkpoint = 0;
   auto ends = reader.fetch(
@@ -118,8 +115,7 @@ Result<VerifyReport> verify_records(db::Reader& reader, const WorkspaceId& works
       "FROM "
       "audit_checkpoints WHERE workspace = $1), 0)",
       {workspace}, last, last_checkpoint);
-  if (!ends && ends.error().code() != ErrorCode::kDataLoss) return std::unexpected(ends.error());
-  is_readable = is_readable && ends;
+  if (!ends) return std::unexpected(ends.error());
 
   Chain start(workspace);
   std::optional<FirstBad> bad;
@@ -131,23 +127,66 @@ Result<VerifyReport> verify_records(db::Reader& reader, const WorkspaceId& works
   LogVerifier verifier(workspace, std::move(start), options);
   if (bad) verifier.mark_bad(bad->position, bad->what);
   // What the chain, the records or a checkpoint reach up to has to be there.
-  const std::uint64_t expected = is_readable ? std::max({size, last, last_checkpoint}) : kPositionMax;
+  const std::uint64_t expected = std::max({size, last, last_checkpoint});
   while (!verifier.is_bad() && verifier.size() < expected) {
     const std::uint64_t before = verifier.size();
     if (auto done = verify_chunk(reader, workspace, std::min(expected, before + kChunkRecords), verifier); !done) {
-      // A page that the store itself cannot make sense of: what comes next is not as it was written.
-      if (done.error().code() != ErrorCode::kDataLoss) return std::unexpected(done.error());
-      verifier.mark_bad(verifier.size() + 1, "the store cannot read it: " + done.error().message());
+      return std::unexpected(done.error());
     }
     if (verifier.size() == before) break;
   }
-  if (!is_readable) verifier.mark_bad(verifier.size() + 1, "the store cannot read what comes here: it is damaged");
   if (!verifier.is_bad() && verifier.size() == expected &&
-      (size != expected || (found && *found && bytes_of(verifier.chain().hash()) != hash.bytes))) {
+      (size != expected || (*found && bytes_of(verifier.chain().hash()) != hash.bytes))) {
     verifier.mark_bad(std::min(size, expected) + 1, "the head of the chain is not where its records end");
   }
   VerifyReport report = verifier.finish(expected);
   report.pruned = pruned;
+  return report;
+}
+
+// A store of which a page cannot be made sense of: a statement that meets it ends its transaction, so the records are
+// read a few at a time, up to the first that cannot be.
+Result<VerifyReport> verify_readable(db::Database& database, const WorkspaceId& workspace, const VerifyOptions& options,
+                                     const std::string& damage) {
+  struct Start {
+    Chain chain;
+    std::uint64_t pruned;
+    std::optional<FirstBad> bad;
+  };
+  auto begun = database.read_and_wait([&](db::Reader& reader) -> Result<Start> {
+    Start start{Chain(workspace), 0, {}};
+    auto found = reader.fetch("SELECT pruned FROM audit_chains WHERE workspace = $1", {workspace}, start.pruned);
+    if (!found) return std::unexpected(found.error());
+    if (start.pruned > 0) {
+      auto resumed = resume_behind_pruned(reader, workspace, start.pruned, start.chain, start.bad);
+      if (!resumed) return std::unexpected(resumed.error());
+    }
+    return start;
+  });
+  if (!begun) begun = Start{Chain(workspace), 0, {}};
+  LogVerifier verifier(workspace, std::move(begun->chain), options);
+  if (begun->bad) verifier.mark_bad(begun->bad->position, begun->bad->what);
+  for (bool more = true; more && !verifier.is_bad();) {
+    const auto before = static_cast<std::int64_t>(verifier.size());
+    auto read = database.read_and_wait([&](db::Reader& reader) {
+      return reader.each(
+          "SELECT position, entry, hash FROM audit_records WHERE workspace = $1 AND position > $2 AND position <= $3 "
+          "ORDER BY position",
+          {workspace, before, before + kSalvagedRecords}, [&](const db::Row& row) -> Result<void> {
+            std::uint64_t position = 0;
+            std::string_view entry;
+            db::BlobView hash;
+            if (auto got = row.into(position, entry, hash); !got) return got;
+            const auto digest = digest_of_bytes(hash.bytes);
+            if (position == verifier.size() + 1 && digest) verifier.record(entry, *digest);
+            return {};
+          });
+    });
+    more = read && static_cast<std::int64_t>(verifier.size()) == before + kSalvagedRecords;
+  }
+  verifier.mark_bad(verifier.size() + 1, "the store cannot read what belongs here: " + damage);
+  VerifyReport report = verifier.finish(verifier.size());
+  report.pruned = begun->pruned;
   return report;
 }
 
@@ -252,29 +291,47 @@ Result<VerifyReport> verify_log(db::Database& database, const WorkspaceId& works
         auto verified = verify_records(reader, workspace, options);
         if (!verified || verified->bad || !options.check_index) return verified;
         auto bad = verify_index(reader, workspace, verified->from, verified->to);
-        if (!bad && bad.error().code() == ErrorCode::kDataLoss) {
-          bad = FirstBad{verified->from, "what records are found by cannot be read: " + bad.error().message()};
-        }
         if (!bad) return std::unexpected(bad.error());
         verified->bad = std::move(*bad);
         return verified;
       },
       {.deadline = kReadDeadline});
+  if (!report && report.error().code() == ErrorCode::kDataLoss) {
+    return verify_readable(database, workspace, options, report.error().message());
+  }
   if (!report) return std::unexpected(std::move(report).error().within("verifying the audit log"));
   return report;
 }
 
-Result<std::vector<WorkspaceId>> workspaces_to_verify(db::Reader& reader) {
-  auto rows = reader.query(
-      "SELECT workspace FROM audit_chains UNION SELECT workspace FROM audit_checkpoints UNION SELECT workspace FROM "
-      "audit_records ORDER BY 1");
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<WorkspaceId> workspaces;
-  for (const db::Row row : *rows) {
-    auto name = row.get<std::string>(0);
-    if (!name) return std::unexpected(name.error());
-    workspaces.push_back({std::move(*name)});
+Result<std::vector<WorkspaceId>> workspaces_to_verify(db::Database& database) {
+  std::set<std::string> names;
+  std::optional<Error> failure;
+  // Where one of them cannot be read, the others tell.
+  for (const db::Sql& sql :
+       {db::Sql("SELECT workspace FROM audit_chains"), db::Sql("SELECT DISTINCT workspace FROM audit_checkpoints"),
+        db::Sql("SELECT DISTINCT workspace FROM audit_records")}) {
+    auto found = database.read_and_wait(
+        [&](db::Reader& reader) -> Result<std::vector<std::string>> {
+          auto rows = reader.query(sql);
+          if (!rows) return std::unexpected(rows.error());
+          std::vector<std::string> read;
+          for (const db::Row row : *rows) {
+            auto name = row.get<std::string>(0);
+            if (!name) return std::unexpected(name.error());
+            read.push_back(std::move(*name));
+          }
+          return read;
+        },
+        {.deadline = kReadDeadline});
+    if (found) {
+      names.insert(found->begin(), found->end());
+    } else {
+      failure = found.error();
+    }
   }
+  if (failure && (names.empty() || failure->code() != ErrorCode::kDataLoss)) return std::unexpected(*failure);
+  std::vector<WorkspaceId> workspaces;
+  for (const std::string& name : names) workspaces.push_back({name});
   return workspaces;
 }
 

@@ -21,8 +21,7 @@
 
 namespace fettle::db {
 class Database;
-class Reader;
-}  // namespace fettle::db
+}
 
 namespace fettle::ledger {
 
@@ -78,12 +77,12 @@ class LogVerifier {
   std::size_t next_witnessed_ = 0;
 };
 
-// The live store. Blocks. An error only where the store could not be read; whatever is wrong with the log is in the
-// report.
+// The live store. Blocks. An error only where the store did not answer; whatever is wrong with the log is in the
+// report, also what the store cannot make sense of (kDataLoss).
 Result<VerifyReport> verify_log(db::Database& database, const WorkspaceId& workspace, const VerifyOptions& options);
 
-// Those of which anything is left: of a chain, a record or a checkpoint.
-Result<std::vector<WorkspaceId>> workspaces_to_verify(db::Reader& reader);
+// Those of which anything is left and can be read: of a chain, a record or a checkpoint. Blocks.
+Result<std::vector<WorkspaceId>> workspaces_to_verify(db::Database& database);
 
 // The position that an entry says it has; 0 when it says none.
 std::uint64_t stated_position(std::string_view entry);
