@@ -8,38 +8,15 @@
 
 #include "core/clock.h"
 #include "server/commands.h"
+#include "server/show.h"
 
 namespace fettle::server {
 namespace {
 
-int complain(const Error& error) {
-  fmt::print(stderr, "fettle: {}\n", error.message());
-  return 1;
-}
-
-std::string text_of(const boost::json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(boost::json::string_view(name.data(), name.size()));
-  if (value == nullptr || !value->is_string()) return "";
-  return std::string(value->get_string());
-}
-
-// Text from outside must not move the cursor or colour the terminal.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
-}
-
-// "2026-11-21T09:14:32.123456789Z" to the millisecond.
-std::string short_time(const std::string& text) {
-  return text.size() >= 23 ? text.substr(0, 10) + ' ' + text.substr(11, 12) : text;
-}
-
 void print_log(const boost::json::object& log) {
   std::string line = fmt::format("{}  {:<5}  {:<16}  {}", short_time(text_of(log, "ts")), text_of(log, "level"),
-                                 printable(text_of(log, "service_name")), printable(text_of(log, "body")));
-  if (const std::string trace = text_of(log, "trace_id"); !trace.empty()) line += "  trace=" + printable(trace);
+                                 text_of(log, "service_name"), text_of(log, "body"));
+  if (const std::string trace = text_of(log, "trace_id"); !trace.empty()) line += "  trace=" + trace;
   fmt::print("{}\n", line);
 }
 
@@ -52,9 +29,8 @@ void print_item(const boost::json::object& item) {
   const double ms = duration != nullptr && duration->is_number() ? duration->to_number<double>() : 0;
   const std::string status = text_of(item, "status");
   fmt::print("{}  {:<5}  {:<16}  {}  {:.1f} ms{}\n", short_time(text_of(item, "ts")),
-             status == "error" ? "ERROR" : "span", printable(text_of(item, "service_name")),
-             printable(text_of(item, "name")), ms,
-             status == "error" ? "  " + printable(text_of(item, "status_message")) : "");
+             status == "error" ? "ERROR" : "span", text_of(item, "service_name"), text_of(item, "name"), ms,
+             status == "error" ? "  " + text_of(item, "status_message") : "");
 }
 
 void print_either(const boost::json::value& value, bool json, void (*print)(const boost::json::object&)) {
@@ -65,19 +41,12 @@ void print_either(const boost::json::value& value, bool json, void (*print)(cons
   }
 }
 
-void add(std::string& query, std::string_view name, const std::string& value) {
-  if (value.empty()) return;
-  query += query.empty() ? '?' : '&';
-  query += name;
-  query += '=' + http::percent_encode(value);
-}
-
 std::string log_filters(const LogsCommand& command) {
   std::string query;
-  for (const std::string& service : command.services) add(query, "service", service);
-  add(query, "level", command.level);
-  add(query, "trace_id", command.trace);
-  add(query, "q", command.text);
+  for (const std::string& service : command.services) add_parameter(query, "service", service);
+  add_parameter(query, "level", command.level);
+  add_parameter(query, "trace_id", command.trace);
+  add_parameter(query, "q", command.text);
   return query;
 }
 
@@ -114,9 +83,9 @@ int run_logs(const LogsCommand& command) {
   Remote remote(command.remote);
   if (command.follow) return follow_logs(remote, command);
   std::string query = log_filters(command);
-  add(query, "from", command.from);
-  add(query, "to", command.to);
-  add(query, "limit", std::to_string(command.limit));
+  add_parameter(query, "from", command.from);
+  add_parameter(query, "to", command.to);
+  add_parameter(query, "limit", std::to_string(command.limit));
   auto answer = remote.get("/api/v1/logs" + query);
   if (!answer) return complain(answer.error());
   const auto* logs = answer->as_object().if_contains("logs");
@@ -134,9 +103,9 @@ int run_journey(const JourneyCommand& command) {
   bool is_first = true;
   do {
     std::string query;
-    add(query, "kind", command.kind);
-    add(query, "limit", "1000");
-    add(query, "cursor", cursor);
+    add_parameter(query, "kind", command.kind);
+    add_parameter(query, "limit", "1000");
+    add_parameter(query, "cursor", cursor);
     auto answer = remote.get("/api/v1/journeys/" + http::percent_encode(command.value) + query);
     if (!answer) return complain(answer.error());
     const boost::json::object& page = answer->as_object();
@@ -149,7 +118,7 @@ int run_journey(const JourneyCommand& command) {
       for (const boost::json::value& kind : kinds->get_array()) {
         if (!kind.is_object()) continue;
         const auto& object = kind.get_object();
-        fmt::print("{} {}  {} to {}\n", printable(text_of(object, "kind")), printable(command.value),
+        fmt::print("{} {}  {} to {}\n", text_of(object, "kind"), printable(command.value),
                    short_time(text_of(object, "first_ts")), short_time(text_of(object, "last_ts")));
       }
       fmt::print("\n");

@@ -50,7 +50,11 @@ struct RedactCommand {
 int run_redact(const RedactCommand& command);
 
 struct AuditVerifyCommand {
-  std::filesystem::path file;
+  std::filesystem::path file;                    // a bundle, or nothing and one of the next two
+  std::filesystem::path data_dir;                // a server's folder: its ledger.db
+  std::string ledger_url;                        // PostgreSQL
+  std::filesystem::path password_file;           // for it
+  std::string workspace;                         // of a live store; empty: every one
   std::vector<std::string> keys;                 // public keys that may have signed, hexadecimal; none: any
   std::vector<std::filesystem::path> witnesses;  // files of checkpoints that were kept elsewhere
   bool part = false;                             // an archived segment, not the whole log

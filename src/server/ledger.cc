@@ -41,8 +41,9 @@ constexpr std::chrono::seconds kCheckpointEvery{60};
 constexpr UnixNanos kEndedKept = 30 * kNanosPerDay;
 constexpr std::size_t kSecretBytes = 32;
 
-// Where the store is, with its password in place.
-Result<Secret> url_of(const Config::Ledger& config, const std::filesystem::path& data_dir) {
+}  // namespace
+
+Result<Secret> ledger_url(const Config::Ledger& config, const std::filesystem::path& data_dir) {
   if (config.url.empty()) {
     if (!config.password_file.empty()) {
       return fail(ErrorCode::kInvalidArgument, "ledger.password_file: there is no ledger.url to use it for");
@@ -62,7 +63,9 @@ Result<Secret> url_of(const Config::Ledger& config, const std::filesystem::path&
                 config.url.substr(host_at));
 }
 
-}  // namespace
+std::vector<const db::Migrations*> ledger_rooms() {
+  return {&db::lease_migrations(), &ledger::migrations(), &access::migrations(), &runs::migrations()};
+}
 
 // Members that use others stand below them.
 struct Ledger::Parts {
@@ -173,7 +176,7 @@ Ledger::~Ledger() { stop(); }
 Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, const std::filesystem::path& data_dir,
                                              std::shared_ptr<const redact::Redactor> redactor, Clock& clock, Rng& rng,
                                              metrics::Registry& metrics) {
-  auto url = url_of(config, data_dir);
+  auto url = ledger_url(config, data_dir);
   if (!url) return std::unexpected(std::move(url).error());
   auto secret = secret_of_server(data_dir / "secret.key", kSecretBytes, rng);
   if (!secret) return std::unexpected(std::move(secret).error());
@@ -181,8 +184,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, const
   if (!key) return std::unexpected(std::move(key).error().within("secret.key"));
   auto database = db::open(*url, {}, clock, metrics);
   if (!database) return std::unexpected(std::move(database).error().within("opening the ledger"));
-  auto ready = db::migrate(
-      **database, {&db::lease_migrations(), &ledger::migrations(), &access::migrations(), &runs::migrations()});
+  auto ready = db::migrate(**database, ledger_rooms());
   if (!ready) return std::unexpected(std::move(ready).error().within("bringing the ledger up to date"));
   auto parts = std::make_unique<Parts>(clock, rng, metrics, std::move(redactor), std::move(*database), std::move(*key),
                                        config.witness_file);

@@ -11,11 +11,14 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/metrics.h"
 #include "core/rng.h"
+#include "core/secret.h"
+#include "db/migration.h"
 #include "ledger/sequencer.h"
 #include "redact/redactor.h"
 #include "server/config.h"
@@ -32,6 +35,11 @@ class Runs;
 }
 
 namespace fettle::server {
+
+// Where the store is, with its password in place. kInvalidArgument for a configuration that cannot work.
+Result<Secret> ledger_url(const Config::Ledger& config, const std::filesystem::path& data_dir);
+// The steps of every room that keeps tables in the ledger.
+std::vector<const db::Migrations*> ledger_rooms();
 
 class Ledger {
  public:

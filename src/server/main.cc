@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "server/commands.h"
 #include "server/config.h"
+#include "server/operator_flags.h"
 #include "server/secret_file.h"
 #include "server/server.h"
 #include "server/signals.h"
@@ -175,16 +176,13 @@ int run(int argc, char** argv) {
   redact_app->add_option("--rule", rules, "a rule more, as NAME=PATTERN; may be repeated")->allow_extra_args(false);
   redact_app->add_option("file", redact.file, "the sample");
 
-  AuditVerifyCommand audit_verify;
-  auto* audit_app = app.add_subcommand("audit", "the audit log");
-  audit_app->require_subcommand(1);
-  auto* audit_verify_app = audit_app->add_subcommand(
-      "verify", "check an exported audit log, offline; exit code 1 names the first bad record");
-  audit_verify_app->add_option("file", audit_verify.file, "the exported bundle")->required();
-  audit_verify_app->add_option("--key", audit_verify.keys, "the server's public key, in hexadecimal; may be repeated");
-  audit_verify_app->add_option("--witness", audit_verify.witnesses, "a file of checkpoints that was kept elsewhere");
-  audit_verify_app->add_flag("--part", audit_verify.part, "the file is a part of the log, such as an archived segment");
-  audit_verify_app->add_flag("--json", audit_verify.json, "print the report as JSON");
+  Chosen chosen;
+  add_operator_commands(
+      app, chosen, [&](CLI::App& command, RemoteOptions& remote) { add_remote_flags(command, remote, token_file); },
+      [&](RemoteOptions& remote) {
+        auto read = read_token(remote, token_file);
+        return read ? 0 : complain(read.error(), kExitNotUnderstood);
+      });
   auto* version_app = app.add_subcommand("version", "print the version");
 
   try {
@@ -193,6 +191,7 @@ int run(int argc, char** argv) {
     const int code = app.exit(error);
     return code == 0 ? 0 : kExitNotUnderstood;
   }
+  if (chosen) return chosen();
   for (RemoteOptions* remote : {&logs.remote, &journey.remote, &ship.remote}) {
     if (auto read = read_token(*remote, token_file); !read) return complain(read.error(), kExitNotUnderstood);
   }
@@ -204,7 +203,6 @@ int run(int argc, char** argv) {
   if (logs_app->parsed()) return run_logs(logs);
   if (journey_app->parsed()) return run_journey(journey);
   if (ship_app->parsed()) return run_ship(ship);
-  if (audit_verify_app->parsed()) return run_audit_verify(audit_verify);
 
   auto config = configuration(doctor_app->parsed() ? doctor_flags : redact_flags, ConfigSources::Purpose::kInspect);
   if (!config) return complain(config.error(), kExitNotUnderstood);

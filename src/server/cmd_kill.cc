@@ -1,0 +1,137 @@
+// fettle kill: stop work at once, see what was running, let it go on.
+#include <fmt/format.h>
+
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <string>
+
+#include "server/operator_commands.h"
+#include "server/show.h"
+
+namespace fettle::server {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kListMax = 1'000;
+
+// "client acme, platform tiktok"
+std::string reach_of(const json::object& one) {
+  std::string reach;
+  for (const auto& [name, label] : {std::pair{"client_id", "client"},
+                                    {"platform", "platform"},
+                                    {"lane", "lane"},
+                                    {"workflow", "workflow"},
+                                    {"tool", "tool"},
+                                    {"agent", "agent"}}) {
+    const std::string value = text_of(one, name);
+    if (!value.empty()) reach += fmt::format("{}{} {}", reach.empty() ? "" : ", ", label, value);
+  }
+  return reach.empty() ? "the whole workspace" : reach;
+}
+
+int print_in_flight(Remote& remote, const RemoteCommand& how, const std::string& id) {
+  Table table({"RUN", "WORKFLOW", "CLIENT", "WORKER", "SINCE", "LAST PROGRESS"});
+  auto answer = remote.get("/api/v1/switches/" + http::percent_encode(id) + "/in-flight");
+  if (!answer) return complain(answer.error());
+  const auto* list = answer->as_object().if_contains("items");
+  if (list == nullptr || !list->is_array()) return complain(Error(ErrorCode::kUnavailable, "the answer has no items"));
+  for (const json::value& item : list->get_array()) {
+    if (!item.is_object()) continue;
+    const json::object& run = item.get_object();
+    if (how.json) {
+      fmt::print("{}\n", json::serialize(run));
+    } else {
+      table.row({cell(run, "run_id"), cell(run, "workflow"), cell(run, "client_id"), cell(run, "runner_id"),
+                 time_cell(run, "leased_at"), time_cell(run, "last_progress_at")});
+    }
+  }
+  if (how.json) return 0;
+  if (table.empty()) {
+    fmt::print("nothing is in flight in its reach\n");
+  } else {
+    fmt::print("still in flight in its reach:\n");
+    table.print();
+  }
+  return 0;
+}
+
+}  // namespace
+
+int list_switches(const RemoteCommand& how, bool all) {
+  Remote remote(how.remote);
+  Table table({"SWITCH", "MODE", "REACH", "SINCE", "BY", "REVOKED", "REASON", "RESUMED"});
+  auto done =
+      remote.items(all ? "/api/v1/switches?all=true" : "/api/v1/switches", kListMax, [&](const json::object& one) {
+        if (how.json) {
+          fmt::print("{}\n", json::serialize(one));
+        } else {
+          table.row({cell(one, "id"),
+                     state_cell(one, "mode"),
+                     {.text = reach_of(one)},
+                     time_cell(one, "thrown_at"),
+                     cell(one, "thrown_by"),
+                     number(one, "revoked"),
+                     cell(one, "reason"),
+                     time_cell(one, "resumed_at")});
+        }
+        return true;
+      });
+  if (!done) return complain(done.error());
+  if (how.json) return 0;
+  if (table.empty()) {
+    fmt::print("no switch is on\n");
+  } else {
+    table.print();
+  }
+  return 0;
+}
+
+int throw_switch(const RemoteCommand& how, const SwitchCommand& command) {
+  json::object body{{"mode", command.is_pause ? "pause" : "kill"}, {"reason", command.reason}};
+  bool names_something = false;
+  const std::pair<const char*, const std::string*> parts[] = {
+      {"client_id", &command.client},  {"platform", &command.platform}, {"lane", &command.lane},
+      {"workflow", &command.workflow}, {"tool", &command.tool},         {"agent", &command.agent}};
+  for (const auto& [name, value] : parts) {
+    if (value->empty()) continue;
+    body[name] = *value;
+    names_something = true;
+  }
+  if (!names_something && !command.all) {
+    fmt::print(stderr, "fettle: say what to stop, such as --client or --platform, or --all for the whole workspace\n");
+    return 2;
+  }
+  Remote remote(how.remote);
+  auto answer = remote.send("POST", "/api/v1/switches", json::serialize(body));
+  if (!answer) return complain(answer.error());
+  const json::object& made = answer->as_object();
+  if (how.json) {
+    fmt::print("{}\n", json::serialize(*answer));
+    return 0;
+  }
+  fmt::print("{}  {} of {}: {} leases taken away\n", text_of(made, "id"), text_of(made, "mode"), reach_of(made),
+             text_of(made, "revoked"));
+  return print_in_flight(remote, how, text_of(made, "id"));
+}
+
+int resume_switch(const RemoteCommand& how, const std::string& id, const std::string& reason) {
+  Remote remote(how.remote);
+  auto answer = remote.send("POST", fmt::format("/api/v1/switches/{}/resume", http::percent_encode(id)),
+                            json::serialize(json::object{{"reason", reason}}));
+  if (!answer) return complain(answer.error());
+  if (how.json) {
+    fmt::print("{}\n", json::serialize(*answer));
+  } else {
+    fmt::print("{}  resumed: {}\n", text_of(answer->as_object(), "id"), reach_of(answer->as_object()));
+  }
+  return 0;
+}
+
+int list_in_flight(const RemoteCommand& how, const std::string& id) {
+  Remote remote(how.remote);
+  return print_in_flight(remote, how, id);
+}
+
+}  // namespace fettle::server
