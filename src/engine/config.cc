@@ -100,7 +100,7 @@ std::string table_filter(std::string_view table, std::string_view filter) {
 
 }  // namespace
 
-std::string server_config(const Sizes& sizes, std::string_view users_file) {
+std::string server_config(const Sizes& sizes, std::string_view users_file, std::string_view backups_folder) {
   const std::uint64_t memory = std::max(sizes.memory_bytes, kMemoryMin);
   const int merges = std::clamp(sizes.cores / 2, 1, 8) + 1;
   return fmt::format(R"(<clickhouse>
@@ -133,12 +133,13 @@ std::string server_config(const Sizes& sizes, std::string_view users_file) {
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>1</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
     <merge_tree_clear_old_temporary_directories_interval_seconds>60</merge_tree_clear_old_temporary_directories_interval_seconds>
   </merge_tree>
+  <backups><allowed_path>{backups_folder}</allowed_path></backups>
   <macros><cluster>fettle</cluster><shard>01</shard><replica>r1</replica></macros>
   <user_directories><users_xml><path>{users_file}</path></users_xml></user_directories>
 </clickhouse>
 )",
                      fmt::arg("statements_memory", memory / 100 * kStatementsPercent), fmt::arg("merges", merges),
-                     fmt::arg("users_file", users_file));
+                     fmt::arg("users_file", users_file), fmt::arg("backups_folder", backups_folder));
 }
 
 Result<std::string> users_config(const Sizes& sizes, const std::vector<std::string>& tables) {

@@ -19,8 +19,8 @@ struct Sizes {
 };
 
 // The server's settings: memory, caches and pools sized for the machine, every part made durable before it is
-// acknowledged. `users_file` is an absolute path.
-std::string server_config(const Sizes& sizes, std::string_view users_file);
+// acknowledged. Both paths are absolute; BACKUP and RESTORE reach `backups_folder` and nothing else.
+std::string server_config(const Sizes& sizes, std::string_view users_file, std::string_view backups_folder);
 
 // The users file: limits of a statement, and the row filter that keeps every statement inside the workspace named by
 // its log_comment. A TABLE THAT IS NOT NAMED HERE IS READABLE BY ALL, so give every table of the database, views and

@@ -12,12 +12,12 @@ using ::testing::Not;
 constexpr std::uint64_t kMebibyte = 1024 * 1024;
 
 TEST(ServerConfig, StatementsGetTwoThirdsOfTheMemory) {
-  EXPECT_THAT(server_config({.memory_bytes = 768 * kMebibyte, .cores = 2}, "/u.xml"),
+  EXPECT_THAT(server_config({.memory_bytes = 768 * kMebibyte, .cores = 2}, "/u.xml", "/b"),
               HasSubstr("<max_server_memory_usage>523449095</max_server_memory_usage>"));
 }
 
 TEST(ServerConfig, AcknowledgedPartsAreOnDisk) {
-  const std::string text = server_config({.memory_bytes = 768 * kMebibyte, .cores = 2}, "/u.xml");
+  const std::string text = server_config({.memory_bytes = 768 * kMebibyte, .cores = 2}, "/u.xml", "/b");
   EXPECT_THAT(text, HasSubstr("<fsync_after_insert>1<"));
   EXPECT_THAT(text, HasSubstr("<fsync_part_directory>1<"));
   EXPECT_THAT(text, HasSubstr("<min_rows_to_fsync_after_merge>1<"));

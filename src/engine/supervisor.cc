@@ -161,7 +161,8 @@ Result<void> Supervisor::Impl::write_files(const std::vector<std::string>& names
   auto users = users_config(sizes, names);
   if (!users) return std::unexpected(std::move(users).error());
   if (auto written = write_private(folder / "users.xml", *users); !written) return written;
-  return write_private(folder / "config.xml", server_config(sizes, (folder / "users.xml").string()));
+  return write_private(folder / "config.xml",
+                       server_config(sizes, (folder / "users.xml").string(), (folder / "backups").string()));
 }
 
 void Supervisor::Impl::wake() const {

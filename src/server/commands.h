@@ -62,6 +62,20 @@ struct AuditVerifyCommand {
 };
 int run_audit_verify(const AuditVerifyCommand& command);
 
+struct BackupCommand {
+  std::filesystem::path folder;
+  bool verify_only = false;
+  bool json = false;
+};
+int run_backup(const Config& config, const BackupCommand& command);
+
+struct RestoreCommand {
+  std::filesystem::path folder;
+  std::filesystem::path secret_key;  // empty: the server makes a new one
+  bool json = false;
+};
+int run_restore(const Config& config, const RestoreCommand& command);
+
 int run_doctor(const Config& config);
 
 }  // namespace fettle::server

@@ -133,11 +133,25 @@ int run(int argc, char** argv) {
   app.set_help_all_flag("--help-all", "help for every subcommand");
   app.set_version_flag("--version", fmt::format("fettle {}", version()), "print the version");
 
-  ConfigFlags serve_flags, doctor_flags, redact_flags;
+  ConfigFlags serve_flags, doctor_flags, redact_flags, backup_flags, restore_flags;
   auto* serve_app = app.add_subcommand("serve", "run the server");
   add_config_flags(*serve_app, serve_flags);
   auto* doctor_app = app.add_subcommand("doctor", "check whether this machine can run the server, and say what to do");
   add_config_flags(*doctor_app, doctor_flags);
+
+  BackupCommand backup;
+  auto* backup_app =
+      app.add_subcommand("backup", "copy everything that a running server keeps into a folder, verified");
+  backup_app->add_option("--output", backup.folder, "the folder; it must not exist");
+  backup_app->add_option("--verify", backup.folder, "only verify this backup")->excludes("--output");
+  backup_app->add_flag("--json", backup.json, "print the report as JSON");
+  add_config_flags(*backup_app, backup_flags);
+  RestoreCommand restore;
+  auto* restore_app = app.add_subcommand("restore", "fill an empty data folder from a backup");
+  restore_app->add_option("--input", restore.folder, "the backup")->required();
+  restore_app->add_option("--secret-key", restore.secret_key, "the secret.key that was kept apart");
+  restore_app->add_flag("--json", restore.json, "print the report as JSON");
+  add_config_flags(*restore_app, restore_flags);
 
   std::string token_file;
   LogsCommand logs;
@@ -204,8 +218,18 @@ int run(int argc, char** argv) {
   if (journey_app->parsed()) return run_journey(journey);
   if (ship_app->parsed()) return run_ship(ship);
 
-  auto config = configuration(doctor_app->parsed() ? doctor_flags : redact_flags, ConfigSources::Purpose::kInspect);
+  const ConfigFlags& flags = doctor_app->parsed()    ? doctor_flags
+                             : backup_app->parsed()  ? backup_flags
+                             : restore_app->parsed() ? restore_flags
+                                                     : redact_flags;
+  auto config = configuration(flags, ConfigSources::Purpose::kInspect);
   if (!config) return complain(config.error(), kExitNotUnderstood);
+  if (backup_app->parsed()) {
+    backup.verify_only = backup_app->count("--verify") > 0;
+    if (!backup.folder.empty()) return run_backup(*config, backup);
+    return complain(Error(ErrorCode::kInvalidArgument, "say where with --output"), kExitNotUnderstood);
+  }
+  if (restore_app->parsed()) return run_restore(*config, restore);
   if (doctor_app->parsed()) return run_doctor(*config);
   redact.rules = config->redaction_rules;
   for (const std::string& text : rules) {
