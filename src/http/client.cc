@@ -1,6 +1,5 @@
 #include "http/client.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "core/mutex.h"
+#include "http/curl_parts.h"
 
 namespace fettle::http {
 namespace {
@@ -21,29 +21,10 @@ using std::chrono::steady_clock;
 constexpr long kBufferBytes = 256 * 1024;
 // Younger than the 75 s after which our own servers close an idle connection.
 constexpr long kIdleSecondsMax = 60;
-// How long to sleep at most while curl waits for the network; a stop wakes the wait at once.
-constexpr int kPollMillis = 1'000;
 // Space taken for a body in advance on the word of a Content-Length.
 constexpr curl_off_t kReserveBytesMax = 64 * 1024 * 1024;
 
-// An easy handle with a multi handle of its own: the multi keeps the connection between two requests and, unlike
-// curl_easy_perform(), can be woken from another thread.
-struct Handle {
-  Handle() : easy(curl_easy_init()), multi(curl_multi_init()) {}
-  ~Handle() {
-    if (easy != nullptr) curl_easy_cleanup(easy);
-    if (multi != nullptr) curl_multi_cleanup(multi);
-  }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-
-  CURL* easy;
-  CURLM* multi;
-};
-
-struct CurlGlobal {
-  CurlGlobal() { curl_global_init(CURL_GLOBAL_DEFAULT); }
-};
+using curl::Handle;
 
 // What the callbacks of one request share.
 struct Exchange {
@@ -67,23 +48,10 @@ bool is_repeatable(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" || method == "OPTIONS";
 }
 
-bool is_one_line(std::string_view text) { return text.find_first_of(std::string_view("\r\n\0", 3)) == text.npos; }
-
-bool is_method(std::string_view text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '-'; });
-}
-
 // A path with no blank or control character, any of which could begin another header field or request.
 bool is_target(std::string_view text) {
   return text.starts_with('/') && std::all_of(text.begin(), text.end(),
                                               [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  text.remove_prefix(std::min(text.find_first_not_of(kBlank), text.size()));
-  return text.substr(0, text.find_last_not_of(kBlank) + 1);
 }
 
 std::size_t on_send(char* out, std::size_t size, std::size_t count, void* user) {
@@ -114,19 +82,8 @@ int on_rewind(void* user, curl_off_t offset, int origin) {
 }
 
 std::size_t on_header(char* data, std::size_t size, std::size_t count, void* user) {
-  auto& exchange = *static_cast<Exchange*>(user);
-  const std::string_view line(data, size * count);
-  if (line.starts_with("HTTP/")) {
-    // A second head follows an interim answer (100 Continue).
-    exchange.response = Response{.status = 0};
-    const std::size_t blank = std::min(line.find(' '), line.size() - 1);
-    for (const char digit : line.substr(blank + 1, 3)) {
-      if (digit >= '0' && digit <= '9') exchange.response.status = exchange.response.status * 10 + (digit - '0');
-    }
-  } else if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
-    exchange.response.headers.add(std::string(line.substr(0, colon)), std::string(trimmed(line.substr(colon + 1))));
-  }
-  return line.size();
+  curl::take_header_line(static_cast<Exchange*>(user)->response, std::string_view(data, size * count));
+  return size * count;
 }
 
 std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
@@ -162,24 +119,12 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return static_cast<Exchange*>(user)->request.stop.stop_requested() ? 1 : 0;
 }
 
-struct SlistDeleter {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using HeaderList = std::unique_ptr<curl_slist, SlistDeleter>;
-
-void append(HeaderList& list, const std::string& line) {
-  if (curl_slist* grown = curl_slist_append(list.get(), line.c_str()); grown != nullptr) {
-    static_cast<void>(list.release());
-    list.reset(grown);
-  }
-}
-
 }  // namespace
 
 struct Client::Impl {
   Impl(std::string base_address, ClientOptions client_options)
       : base(std::move(base_address)), options(std::move(client_options)) {
-    static const CurlGlobal global;
+    curl::prepare_library();
     if (base.starts_with("unix:")) {
       socket_path = base.substr(5);
       url_base = "http://localhost";
@@ -322,17 +267,14 @@ Error Client::Impl::explain(CURLcode code, const Exchange& exchange, const char*
 
 Result<Response> Client::Impl::exchange(const ClientRequest& request,
                                         const std::function<bool(std::string_view)>* sink) {
-  HeaderList headers;
-  append(headers, "Expect:");  // curl would wait for the server's leave before larger bodies
-  if (!request.headers.has("Content-Type")) append(headers, "Content-Type:");
-  if (!is_method(request.method) || !is_target(request.target)) {
+  curl::List headers;
+  curl::append(headers, "Expect:");  // curl would wait for the server's leave before larger bodies
+  if (!request.headers.has("Content-Type")) curl::append(headers, "Content-Type:");
+  if (!curl::is_method(request.method) || !is_target(request.target)) {
     return fail(ErrorCode::kInvalidArgument, "a request needs a method of letters and a percent-encoded path");
   }
   for (const auto& [name, value] : request.headers) {
-    if (name.empty() || name.find_first_of(":; \t") != std::string::npos || !is_one_line(name) || !is_one_line(value)) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("the header field '{}' cannot be sent", name));
-    }
-    append(headers, value.empty() ? name + ";" : name + ": " + value);  // curl's way to write an empty field
+    if (auto done = curl::append_field(headers, name, value); !done) return std::unexpected(std::move(done).error());
   }
 
   const auto until = steady_clock::now() + request.time_max;
@@ -374,7 +316,7 @@ Result<Response> Client::Impl::exchange(const ClientRequest& request,
         code = CURLE_ABORTED_BY_CALLBACK;
         break;
       }
-      curl_multi_poll(multi, nullptr, 0, kPollMillis, nullptr);
+      curl_multi_poll(multi, nullptr, 0, curl::kPollMillis, nullptr);
     }
   }
   Result<Response> result;
