@@ -152,6 +152,21 @@ Result<void> Outbox::advance(std::string_view name, OutboxCursor to) {
   });
 }
 
+Result<void> Outbox::pass_over(std::string_view name, OutboxCursor to) {
+  auto is_behind = database_.read_and_wait([consumer = std::string(name)](db::Reader& reader) -> Result<bool> {
+    OutboxCursor cursor;
+    auto found = reader.fetch("SELECT transaction_id, id FROM outbox_consumers WHERE name = $1", {consumer},
+                              cursor.transaction_id, cursor.id);
+    if (!found) return std::unexpected(found.error());
+    if (!*found) return fail(ErrorCode::kNotFound, fmt::format("the outbox has no consumer '{}'", consumer));
+    auto next = reader.query(kNextSizes, {cursor.transaction_id, cursor.id, 1});
+    if (!next) return std::unexpected(next.error());
+    return !next->empty();
+  });
+  if (!is_behind) return std::unexpected(is_behind.error());
+  return *is_behind ? advance(name, to) : Result<void>();
+}
+
 Result<OutboxBatch> Outbox::read_after(OutboxCursor after) {
   return database_.read_and_wait([this, after](db::Reader& reader) { return read(reader, after); });
 }

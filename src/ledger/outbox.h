@@ -88,6 +88,8 @@ class Outbox {
   Result<OutboxBatch> next(std::string_view name);
   // Never goes back.
   Result<void> advance(std::string_view name, OutboxCursor to);
+  // The same for a consumer that nobody listens to: it reads no events, and writes nothing when there are none.
+  Result<void> pass_over(std::string_view name, OutboxCursor to);
 
   // For readers that keep their own place, such as the live stream: they miss what is older than tail_keep.
   Result<OutboxBatch> read_after(OutboxCursor after);

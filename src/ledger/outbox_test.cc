@@ -111,6 +111,20 @@ TEST_P(OutboxTest, WhatAllHavePassedIsTrimmedAfterTheTailsTime) {
   EXPECT_EQ(types(*outbox.next("fast")), (std::vector<std::string>{"c"}));
 }
 
+TEST_P(OutboxTest, WhatNobodyListensToIsPassedOverUnread) {
+  ASSERT_TRUE(outbox.add_consumer("x"));
+  send({event("before")});
+  const auto end = outbox.end();
+  send({event("after")});
+  ASSERT_TRUE(outbox.pass_over("x", *end));
+  EXPECT_EQ(types(*outbox.next("x")), (std::vector<std::string>{"after"}));
+  ASSERT_TRUE(outbox.advance("x", outbox.next("x")->end));
+  const auto commits = database->status().commits;
+  ASSERT_TRUE(outbox.pass_over("x", *outbox.end()));
+  EXPECT_EQ(database->status().commits, commits) << "nothing to pass over, so nothing is written";
+  EXPECT_EQ(outbox.pass_over("nobody", *end).error().code(), ErrorCode::kNotFound);
+}
+
 TEST_P(OutboxTest, ATailBeginsAtTheEndAndKeepsItsOwnPlace) {
   send({event("before")});
   const auto end = outbox.end();

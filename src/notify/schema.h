@@ -1,0 +1,10 @@
+// The tables of webhooks.
+#pragma once
+
+#include "db/migration.h"
+
+namespace fettle::notify {
+
+const db::Migrations& migrations();
+
+}  // namespace fettle::notify
