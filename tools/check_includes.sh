@@ -38,6 +38,6 @@ only_in 'boost/(asio|beast)' '^src/http/' "Beast and Asio"
 only_in 'grpc' '^src/ingest/grpc/' "gRPC"
 only_in 'sqlite3' '^src/db/' "SQLite"
 only_in 'libpq' '^src/db/' "libpq"
-only_in 'curl/' '^src/http/client\.cc$' "curl"
+only_in 'curl/' '^src/http/(client|outbound_client|curl_parts)\.(h|cc)$' "curl"
 
 exit $bad

@@ -16,7 +16,10 @@
 #include "api/fake_reader_for_test.h"
 #include "db/testing.h"
 #include "http/client.h"
+#include "ledger/outbox.h"
 #include "ledger/schema.h"
+#include "notify/schema.h"
+#include "notify/webhooks.h"
 #include "redact/redactor.h"
 #include "runs/admission.h"
 #include "runs/schema.h"
@@ -35,7 +38,8 @@ class AccessTest : public testing::Test {
   static constexpr const char* kPassword = "correct horse battery";
 
   void SetUp() override {
-    ASSERT_TRUE(db::migrate(*ledger_, {&ledger::migrations(), &access::migrations(), &runs::migrations()}));
+    ASSERT_TRUE(db::migrate(
+        *ledger_, {&ledger::migrations(), &access::migrations(), &runs::migrations(), &notify::migrations()}));
     for (const char* workspace : {"acme", "globex"}) {
       ASSERT_TRUE(ledger_->write_and_wait([&](db::Transaction& tx) {
         return access::create_workspace(tx, by_system(workspace), {workspace}, workspace);
@@ -55,7 +59,11 @@ class AccessTest : public testing::Test {
                                      .ledger = ledger_.get(),
                                      .auditor = &auditor_,
                                      .rng = &rng_},
-                          .work = {.runs = &*runs_, .ledger = ledger_.get(), .auditor = &auditor_},
+                          .work = {.runs = &*runs_,
+                                   .ledger = ledger_.get(),
+                                   .auditor = &auditor_,
+                                   .outbox = &outbox_,
+                                   .webhooks = &webhooks_},
                           .proxies = proxies()},
                  Limits{.query_threads = 1});
     server_.emplace(http::ServerOptions{.threads = 1}, store_.registry);
@@ -141,6 +149,19 @@ class AccessTest : public testing::Test {
   health::Health health_{clock_, "9.9.9"};
   runs::FakeJournal journal_;
   std::optional<runs::Runs> runs_;
+  http::OutboundClient outbound_{{.allow = {}}};
+  ledger::Outbox outbox_{*ledger_, clock_, store_.registry};
+  notify::Webhooks webhooks_{{.database = *ledger_,
+                              .outbox = outbox_,
+                              .auditor = auditor_,
+                              .client = outbound_,
+                              .redactor = redactor_,
+                              .box = notify::SecretBox::derive(Secret(std::string(32, 's'))).value(),
+                              .clock = clock_,
+                              .rng = rng_,
+                              .metrics = store_.registry,
+                              .is_leader = [] { return true; }},
+                             {}};
   std::optional<Api> api_;
   std::optional<http::Server> server_;
   std::optional<http::Client> client_;

@@ -96,6 +96,7 @@ void Api::add_routes() {
   add_personal_data_routes(router_, *work_);
   add_audit_routes(router_, *work_, exports_);
   add_attachment_routes(router_, *work_);
+  add_webhook_routes(router_, *work_);
   const auto get = [this](std::string_view path, std::optional<Action> right, void (Api::*answer)(Exchange)) {
     router_.add({.method = "GET",
                  .path = path,

@@ -142,6 +142,17 @@ TEST_F(AuthorisationTest, WhatBelongsToAnotherWorkspaceDoesNotExist) {
   const std::string token(parse(made.body).at("id").as_string());
   const std::string user(parse(send("GET", "/api/v1/session", "", owner).body).at("user_id").as_string());
   EXPECT_EQ(send("DELETE", "/api/v1/tokens/" + token, "", stranger).status, 404);
+  const auto hook = send("POST", "/api/v1/webhooks", R"({"url":"https://hook.example/x"})", owner);
+  ASSERT_EQ(hook.status, 201) << hook.body;
+  const std::string webhook = "/api/v1/webhooks/" + std::string(parse(hook.body).at("id").as_string());
+  EXPECT_EQ(send("GET", webhook, "", owner).status, 200);
+  EXPECT_EQ(send("GET", webhook, "", stranger).status, 404);
+  EXPECT_EQ(send("PATCH", webhook, R"({"enabled":false})", stranger).status, 404);
+  EXPECT_EQ(send("POST", webhook + "/rotate-secret", "{}", stranger).status, 404);
+  EXPECT_EQ(send("POST", webhook + "/test", "{}", stranger).status, 404);
+  EXPECT_EQ(send("GET", webhook + "/deliveries", "", stranger).status, 404);
+  EXPECT_EQ(send("DELETE", webhook, "", stranger).status, 404);
+  EXPECT_FALSE(send("GET", "/api/v1/webhooks", "", stranger).body.contains("hook.example"));
   EXPECT_EQ(send("PATCH", "/api/v1/members/" + user, R"({"role":"viewer"})", stranger).status, 404);
   EXPECT_EQ(send("DELETE", "/api/v1/members/" + user, "", stranger).status, 404);
   EXPECT_EQ(send("POST", "/api/v1/members/" + user + "/password-link", "{}", stranger).status, 404);

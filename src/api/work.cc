@@ -45,7 +45,9 @@ Result<Outcome> once(runs::Unit& unit, const Key& key, std::move_only_function<R
     if (!answer) return std::unexpected(std::move(answer).error());
     out.answer = std::move(*answer);
     auto kept = ledger::finish(unit.tx(), unit.scope(), key.key, key.fingerprint,
-                               {.status = out.answer.status, .headers = {}, .body = out.answer.body});
+                               {.status = out.answer.status,
+                                .headers = {},
+                                .body = out.answer.stored_body ? *out.answer.stored_body : out.answer.body});
     if (!kept) return std::unexpected(std::move(kept).error());
     return out;
   }

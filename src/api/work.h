@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,6 +46,8 @@ struct Work {
 struct Answer {
   int status = 200;
   std::string body;
+  // What is kept for a replay in its place, where the body holds a secret that is shown once.
+  std::optional<std::string> stored_body = {};
 };
 
 // Whether an Idempotency-Key is obeyed. Not where the call is fenced and its answer is large or short-lived.
@@ -99,6 +102,7 @@ void add_approval_routes(Router& router, Work& work);                  // approv
 void add_bulk_routes(Router& router, Work& work);                      // bulk_jobs.cc: many runs by filter
 void add_audit_routes(Router& router, Work& work, ReadPool& exports);  // audit.cc: the audit trail and its proofs
 void add_attachment_routes(Router& router, Work& work);                // attachments.cc: proof as bytes
+void add_webhook_routes(Router& router, Work& work);  // webhooks.cc: subscriptions and their deliveries
 
 // audit.cc; also under the records' name for it.
 void list_audits(Work& work, Exchange exchange);

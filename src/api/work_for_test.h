@@ -17,6 +17,8 @@
 #include "ledger/audit.h"
 #include "ledger/outbox.h"
 #include "ledger/schema.h"
+#include "notify/schema.h"
+#include "notify/webhooks.h"
 #include "redact/redactor.h"
 #include "runs/schema.h"
 #include "runs/testing.h"
@@ -35,20 +37,34 @@ class WorkTest : public testing::Test {
 
   void SetUp() override {
     database_ = store_.open();
-    const auto ready = db::migrate(*database_, {&ledger::migrations(), &runs::migrations()});
+    const auto ready = db::migrate(*database_, {&ledger::migrations(), &runs::migrations(), &notify::migrations()});
     ASSERT_TRUE(ready) << ready.error().message();
-    runs_ = std::make_unique<runs::Runs>(*database_, clock_, rng_, journal_, runs::Runs::Options{});
     outbox_.emplace(*database_, clock_, metrics_);
-    api_.emplace(
-        Services{.authenticator = authenticator_,
-                 .reader = reader_,
-                 .ingest = ingest_,
-                 .health = health_,
-                 .redactor = *redactor_,
-                 .metrics = metrics_,
-                 .clock = clock_,
-                 .work = {.runs = runs_.get(), .ledger = database_.get(), .auditor = &auditor_, .outbox = &*outbox_}},
-        Limits{});
+    webhooks_.emplace(notify::Webhooks::Rooms{.database = *database_,
+                                              .outbox = *outbox_,
+                                              .auditor = auditor_,
+                                              .client = outbound_,
+                                              .redactor = redactor_,
+                                              .box = notify::SecretBox::derive(Secret(std::string(32, 's'))).value(),
+                                              .clock = clock_,
+                                              .rng = system_rng_,
+                                              .metrics = metrics_,
+                                              .is_leader = [] { return true; }},
+                      notify::Webhooks::Options{.senders = 2});
+    runs_ = std::make_unique<runs::Runs>(*database_, clock_, rng_, journal_, runs::Runs::Options{});
+    api_.emplace(Services{.authenticator = authenticator_,
+                          .reader = reader_,
+                          .ingest = ingest_,
+                          .health = health_,
+                          .redactor = *redactor_,
+                          .metrics = metrics_,
+                          .clock = clock_,
+                          .work = {.runs = runs_.get(),
+                                   .ledger = database_.get(),
+                                   .auditor = &auditor_,
+                                   .outbox = &*outbox_,
+                                   .webhooks = &*webhooks_}},
+                 Limits{});
     server_.emplace(http::ServerOptions{.threads = 2}, metrics_);
     auto address = server_->listen("127.0.0.1:0", api_->gate(), api_->handler());
     ASSERT_TRUE(address) << address.error().message();
@@ -61,6 +77,7 @@ class WorkTest : public testing::Test {
     if (runs_) runs_->close();
     if (api_) api_->stop();
     if (server_) server_->stop(std::chrono::seconds(5));
+    if (webhooks_) webhooks_->stop();
     if (database_) database_->close();
   }
 
@@ -140,8 +157,11 @@ class WorkTest : public testing::Test {
   NoIngest ingest_;
   health::Health health_{clock_, "9.9.9"};
   std::unique_ptr<db::Database> database_;
-  std::unique_ptr<runs::Runs> runs_;
+  SystemRng system_rng_;
+  http::OutboundClient outbound_{{.allow = {*http::Cidr::parse("127.0.0.0/8")}}};
   std::optional<ledger::Outbox> outbox_;
+  std::optional<notify::Webhooks> webhooks_;
+  std::unique_ptr<runs::Runs> runs_;
   std::optional<Api> api_;
   std::optional<http::Server> server_;
   std::string address_;

@@ -8,6 +8,9 @@ namespace fettle::ledger {
 class Auditor;
 class Outbox;
 }  // namespace fettle::ledger
+namespace fettle::notify {
+class Webhooks;
+}
 namespace fettle::runs {
 class Runs;
 }
@@ -20,6 +23,7 @@ struct WorkRooms {
   db::Database* ledger = nullptr;
   const ledger::Auditor* auditor = nullptr;
   ledger::Outbox* outbox = nullptr;
+  notify::Webhooks* webhooks = nullptr;
 };
 
 }  // namespace fettle::api

@@ -219,6 +219,15 @@ class FileReader {
     if (key == "redaction.rules") {
       return read_list(key, value, [this](const auto& k, const auto& v) { return read_rule(k, v); });
     }
+    if (key == "outbound.allow") {
+      return read_list(key, value, [this](const auto& k, const auto& v) -> Result<void> {
+        if (!v.IsScalar()) return at(v.Mark(), k, "expected a range of addresses such as 10.0.0.0/8");
+        auto range = http::Cidr::parse(v.Scalar());
+        if (!range) return at(v.Mark(), k, range.error().message());
+        config_.outbound_allow.push_back(*range);
+        return {};
+      });
+    }
     if (key == "production_environments") {
       config_.production_environments.clear();
       return read_list(key, value, [this](const auto& k, const auto& v) -> Result<void> {
@@ -230,7 +239,7 @@ class FileReader {
     if (key == "content.workspaces") return read_content(key, value);
     const bool is_section =
         std::ranges::any_of(kSettings, [&](const Setting& setting) { return setting.key.starts_with(key + '.'); }) ||
-        key == "redaction";
+        key == "redaction" || key == "outbound";
     if (is_section) return read_map(value, key);
     return at(name.Mark(), key, unknown(key));
   }

@@ -24,6 +24,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/secret.h"
+#include "http/ip_address.h"
 #include "ingest/content_policy.h"
 #include "redact/redactor.h"
 
@@ -101,6 +102,8 @@ struct Config {
 
   std::vector<access::TokenEntry> tokens;
   std::vector<redact::Rule> redaction_rules;
+  // Networks behind this server that webhooks, and whatever else calls out, may reach.
+  std::vector<http::Cidr> outbound_allow;
 
   bool operator==(const Config&) const = default;
 };

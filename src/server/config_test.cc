@@ -73,6 +73,7 @@ retention: {hot: 24h, spans: 7d, logs: 8d, metrics: 9d, llm_calls: 10d}
 sampling: {keep_percent: 12.5}
 content: {default: hash, workspaces: {acme: keep}}
 production_environments: [live]
+outbound: {allow: [10.20.0.0/16, "::1"]}
 redaction:
   rules:
     - {name: order, pattern: 'order \d+', replacement: 'order #'}
@@ -92,6 +93,8 @@ tokens:
   EXPECT_EQ(config->content_default, ingest::ContentMode::kHash);
   EXPECT_EQ(config->content_by_workspace.at("acme"), ingest::ContentMode::kKeep);
   EXPECT_THAT(config->production_environments, ElementsAre("live"));
+  ASSERT_EQ(config->outbound_allow.size(), 2U);
+  EXPECT_EQ(config->outbound_allow[0].text(), "10.20.0.0/16");
   EXPECT_EQ(config->redaction_rules.at(0).replacement, "order #");
   const auto tokens = access::ConfiguredTokens::make(config->tokens);
   ASSERT_TRUE(tokens);
@@ -107,6 +110,7 @@ TEST_F(ConfigTest, AnErrorNamesFileLineAndKey) {
     const char* key;
   } cases[] = {
       {"dev: true\nhtp: 127.0.0.1:1\n", ":2: ", "htp"},
+      {"dev: true\noutbound:\n  allow: [10.0.0.1/8]\n", ":3: ", "outbound.allow[0]"},
       {"dev: true\nlimits:\n  body_bytes: many\n", ":3: ", "limits.body_bytes"},
       {"dev: true\nbody_bytes: 1MiB\n", ":2: ", "limits.body_bytes"},
       {"dev: true\nlimits:\n  body_byte: 1MiB\n", ":3: ", "limits.body_byte"},

@@ -24,6 +24,8 @@
 #include "ledger/outbox.h"
 #include "ledger/schema.h"
 #include "ledger/witness.h"
+#include "notify/schema.h"
+#include "notify/secret_box.h"
 #include "runs/ledger_journal.h"
 #include "runs/runs.h"
 #include "runs/schema.h"
@@ -64,13 +66,14 @@ Result<Secret> ledger_url(const Config::Ledger& config, const std::filesystem::p
 }
 
 std::vector<const db::Migrations*> ledger_rooms() {
-  return {&db::lease_migrations(), &ledger::migrations(), &access::migrations(), &runs::migrations()};
+  return {&db::lease_migrations(), &ledger::migrations(), &access::migrations(), &runs::migrations(),
+          &notify::migrations()};
 }
 
 // Members that use others stand below them.
 struct Ledger::Parts {
   Parts(Clock& its_clock, Rng& rng, metrics::Registry& metrics, std::shared_ptr<const redact::Redactor> redactor,
-        std::unique_ptr<db::Database> its_database, ledger::SigningKey its_key,
+        std::unique_ptr<db::Database> its_database, ledger::SigningKey its_key, notify::SecretBox its_box,
         const std::filesystem::path& witness_file)
       : clock(its_clock),
         database(std::move(its_database)),
@@ -80,6 +83,7 @@ struct Ledger::Parts {
         outbox(*database, clock, metrics),
         lease(*database, clock, {.name = "leader", .holder = to_hex(rng.bytes(16))}),
         key(std::move(its_key)),
+        box(std::move(its_box)),
         upkeep_failures(metrics.counter("fettle_ledger_upkeep_failures_total",
                                         "Rounds of the ledger's upkeep that did not come to their end.")) {
     std::vector<ledger::Witness*> witnesses;
@@ -159,6 +163,7 @@ struct Ledger::Parts {
   ledger::Outbox outbox;
   db::LeaderLease lease;
   const ledger::SigningKey key;
+  const notify::SecretBox box;
   metrics::Counter& upkeep_failures;
   std::optional<ledger::FileWitness> witness;
   std::optional<ledger::Sequencer> sequencer;
@@ -182,12 +187,14 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, const
   if (!secret) return std::unexpected(std::move(secret).error());
   auto key = ledger::SigningKey::derive(*secret);
   if (!key) return std::unexpected(std::move(key).error().within("secret.key"));
+  auto box = notify::SecretBox::derive(*secret);
+  if (!box) return std::unexpected(std::move(box).error().within("secret.key"));
   auto database = db::open(*url, {}, clock, metrics);
   if (!database) return std::unexpected(std::move(database).error().within("opening the ledger"));
   auto ready = db::migrate(**database, ledger_rooms());
   if (!ready) return std::unexpected(std::move(ready).error().within("bringing the ledger up to date"));
   auto parts = std::make_unique<Parts>(clock, rng, metrics, std::move(redactor), std::move(*database), std::move(*key),
-                                       config.witness_file);
+                                       std::move(*box), config.witness_file);
   if (auto recovered = parts->outbox.recover(); !recovered) {
     return std::unexpected(std::move(recovered).error().within("opening the ledger's outbox"));
   }
@@ -199,6 +206,7 @@ db::Database& Ledger::database() { return *parts_->database; }
 ledger::Auditor& Ledger::auditor() { return parts_->auditor; }
 ledger::Outbox& Ledger::outbox() { return parts_->outbox; }
 runs::Runs& Ledger::runs() { return parts_->runs; }
+const notify::SecretBox& Ledger::secret_box() const { return parts_->box; }
 
 Ledger::Status Ledger::status() const {
   Status status{.down = parts_->database->status().down,

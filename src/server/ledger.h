@@ -30,6 +30,9 @@ namespace fettle::ledger {
 class Auditor;
 class Outbox;
 }  // namespace fettle::ledger
+namespace fettle::notify {
+class SecretBox;
+}
 namespace fettle::runs {
 class Runs;
 }
@@ -57,6 +60,8 @@ class Ledger {
   ledger::Auditor& auditor();
   ledger::Outbox& outbox();
   runs::Runs& runs();
+  // For secrets that the ledger keeps and the server must use again.
+  const notify::SecretBox& secret_box() const;
 
   struct Status {
     std::string down;        // empty while the store works

@@ -13,6 +13,7 @@
 #include "core/metrics.h"
 #include "core/rng.h"
 #include "health/health.h"
+#include "http/outbound_client.h"
 #include "http/server.h"
 #include "ingest/balance.h"
 #include "ingest/disk.h"
@@ -23,6 +24,7 @@
 #include "ingest/sender_clocks.h"
 #include "ingest/spool.h"
 #include "ingest/writer.h"
+#include "notify/webhooks.h"
 #include "redact/redactor.h"
 #include "runs/runs.h"
 #include "server/checks.h"
@@ -129,6 +131,10 @@ struct Server::Parts {
   std::unique_ptr<PartsWatch> parts_watch;
   std::unique_ptr<EventFeed> event_feed;
 
+  // What Fettle tells others outside.
+  std::unique_ptr<http::OutboundClient> outbound;
+  std::unique_ptr<notify::Webhooks> webhooks;
+
   // The way out.
   std::unique_ptr<IngestReport> report;
   std::unique_ptr<api::Api> api;
@@ -172,6 +178,19 @@ Result<void> Server::Parts::open_ledger() {
   auto entered = Entrance::open(config, *ledger, clock, rng, metrics);
   if (!entered) return std::unexpected(std::move(entered).error());
   entrance = std::move(*entered);
+  outbound = std::make_unique<http::OutboundClient>(http::OutboundClient::Options{.allow = config.outbound_allow});
+  webhooks = std::make_unique<notify::Webhooks>(
+      notify::Webhooks::Rooms{.database = ledger->database(),
+                              .outbox = ledger->outbox(),
+                              .auditor = ledger->auditor(),
+                              .client = *outbound,
+                              .redactor = redactor,
+                              .box = ledger->secret_box(),
+                              .clock = clock,
+                              .rng = rng,
+                              .metrics = metrics,
+                              .is_leader = [this] { return ledger->status().is_leader; }},
+      notify::Webhooks::Options{});
   return {};
 }
 
@@ -245,7 +264,8 @@ Result<void> Server::Parts::start_listeners() {
                                                  .work = {.runs = &ledger->runs(),
                                                           .ledger = &ledger->database(),
                                                           .auditor = &ledger->auditor(),
-                                                          .outbox = &ledger->outbox()}},
+                                                          .outbox = &ledger->outbox(),
+                                                          .webhooks = webhooks.get()}},
                                    api_limits(config));
   const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
@@ -267,6 +287,7 @@ Result<void> Server::Parts::start_listeners() {
   if (!otlp_grpc) return std::unexpected(std::move(otlp_grpc).error().within("otlp_grpc"));
   addresses.otlp_grpc = std::move(*otlp_grpc);
   http_server->start();
+  webhooks->start();
   return data_dir->write_ports({.http = port_of(addresses.http),
                                 .otlp_http = port_of(addresses.otlp_http),
                                 .otlp_grpc = port_of(addresses.otlp_grpc)});
@@ -320,6 +341,7 @@ void Server::Parts::stop() {
   // What asks the ledger comes after the spool: a ledger on another machine that hangs must not cost the draining its
   // time.
   if (event_feed != nullptr) event_feed->stop();
+  if (webhooks != nullptr) webhooks->stop();
   if (store != nullptr) store->stop(left(kStopStore));
   if (entrance != nullptr) entrance->stop();
   if (ledger != nullptr) ledger->stop();

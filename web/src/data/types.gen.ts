@@ -325,6 +325,37 @@ export type AuditList = {
   readonly next_cursor: NextCursor;
 };
 
+export type Sha256 = string;
+
+export type AuditCheckpoint = {
+  readonly at: string;
+  readonly hash: Sha256;
+  readonly key: Sha256;
+  readonly root: Sha256;
+  readonly signature: string;
+  readonly size: number;
+  readonly workspace: string;
+};
+
+export type ProvenAudit = {
+  readonly position: number;
+  readonly at: TimeMs;
+  /** What is hashed. */
+  readonly entry: Readonly<Record<string, unknown>>;
+  readonly hash: Sha256;
+  /** after, before, payload, summary; null when withheld or erased. */
+  readonly details: Readonly<Record<string, unknown>> | null;
+  /** Null until a checkpoint covers the record, within a minute. */
+  readonly proof: null | {
+    readonly leaf_hash: Sha256;
+    /** From 0. */
+    readonly leaf_index: number;
+    /** As RFC 6962 has it. */
+    readonly path: readonly Sha256[];
+    readonly checkpoint: AuditCheckpoint;
+  };
+};
+
 export type NextCursor = string | null;
 
 export type Partial = boolean;
@@ -566,6 +597,90 @@ export type Tokens = {
     /** To a minute. */
     readonly last_used_at: string | null;
   })[];
+};
+
+export type Webhook = {
+  readonly id: string;
+  /** http or https, without user, password or fragment. */
+  readonly url: string;
+  readonly description: string;
+  /** Types such as `run.succeeded`, prefixes such as `run.*`, or `*`. */
+  readonly event_types: readonly string[];
+  /** Null for all; or events of these clients alone. */
+  readonly clients: readonly string[] | null;
+  readonly enabled: boolean;
+  /** `manual`, or `gone`: the endpoint answered 410. */
+  readonly disabled_reason: string | null;
+  readonly disabled_at: TimeMsOrNull;
+  /** Until then two secrets sign. */
+  readonly prior_secret_until: TimeMsOrNull;
+  /** Events for which there was no room among its deliveries. */
+  readonly dropped: number;
+  readonly created_by: string;
+  readonly created_at: TimeMs;
+  readonly updated_at: TimeMs;
+};
+
+export type WebhookDelivery = {
+  readonly id: string;
+  readonly webhook_id: string;
+  /** The `webhook-id` of every attempt. */
+  readonly event_id: string;
+  readonly event_type: string;
+  readonly state: "pending" | "delivered" | "dead";
+  /** Of a dead one: `refused` (an answer that trying again does not mend), `gone` (410), `gave_up` (a day is over). */
+  readonly reason: string | null;
+  readonly attempts: number;
+  readonly created_at: TimeMs;
+  readonly next_attempt_at: TimeMsOrNull;
+  readonly finished_at: TimeMsOrNull;
+  /** Of the last answer. */
+  readonly status: number | null;
+  readonly latency_ms: number | null;
+  /** Why there was no answer. */
+  readonly error: string | null;
+  /** Of the last answer, at most 1 KiB, redacted. */
+  readonly excerpt: string | null;
+};
+
+export type WebhookDeliveryWithHistory = {
+  readonly id: string;
+  readonly webhook_id: string;
+  /** The `webhook-id` of every attempt. */
+  readonly event_id: string;
+  readonly event_type: string;
+  readonly state: "pending" | "delivered" | "dead";
+  /** Of a dead one: `refused` (an answer that trying again does not mend), `gone` (410), `gave_up` (a day is over). */
+  readonly reason: string | null;
+  readonly attempts: number;
+  readonly created_at: TimeMs;
+  readonly next_attempt_at: TimeMsOrNull;
+  readonly finished_at: TimeMsOrNull;
+  /** Of the last answer. */
+  readonly status: number | null;
+  readonly latency_ms: number | null;
+  /** Why there was no answer. */
+  readonly error: string | null;
+  /** Of the last answer, at most 1 KiB, redacted. */
+  readonly excerpt: string | null;
+  readonly history: readonly ({
+    readonly number: number;
+    readonly at: TimeMs;
+    readonly status: number | null;
+    readonly latency_ms: number | null;
+    readonly error: string | null;
+    readonly excerpt: string | null;
+  })[];
+};
+
+export type WebhookList = {
+  readonly items: readonly Webhook[];
+  readonly next_cursor: NextCursor;
+};
+
+export type WebhookDeliveryList = {
+  readonly items: readonly WebhookDelivery[];
+  readonly next_cursor: NextCursor;
 };
 
 export type Plan = {
@@ -945,6 +1060,16 @@ export interface ApiGet {
       readonly step_id?: string;
       readonly job_id?: string;
       readonly policy_snapshot_id?: string;
+      readonly agent_id?: string;
+      readonly ticket_id?: string;
+      readonly result?: "success" | "fail" | "blocked";
+      readonly reason?: string;
+      readonly actor_type?: string;
+      readonly role?: string;
+      readonly target_type?: string;
+      readonly platform?: string;
+      readonly surface?: string;
+      readonly lane?: string;
       readonly limit?: number;
       readonly cursor?: string;
     };
@@ -967,10 +1092,58 @@ export interface ApiGet {
       readonly step_id?: string;
       readonly job_id?: string;
       readonly policy_snapshot_id?: string;
+      readonly agent_id?: string;
+      readonly ticket_id?: string;
+      readonly result?: "success" | "fail" | "blocked";
+      readonly reason?: string;
+      readonly actor_type?: string;
+      readonly role?: string;
+      readonly target_type?: string;
+      readonly platform?: string;
+      readonly surface?: string;
+      readonly lane?: string;
       readonly limit?: number;
       readonly cursor?: string;
     };
     readonly answer: AuditList;
+  };
+  readonly "/api/v1/audit/{audit_id}": {
+    readonly query: {};
+    readonly answer: ProvenAudit;
+  };
+  readonly "/api/v1/audit/checkpoints": {
+    readonly query: {
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
+    readonly answer: {
+      readonly items: readonly AuditCheckpoint[];
+      readonly next_cursor: NextCursor;
+    };
+  };
+  readonly "/api/v1/audit/consistency": {
+    readonly query: {
+      readonly from?: number;
+      readonly to?: number;
+    };
+    readonly answer: {
+      readonly from: number;
+      readonly to: number;
+      readonly path: readonly Sha256[];
+      readonly checkpoint: AuditCheckpoint;
+    };
+  };
+  readonly "/api/v1/audit/export": {
+    readonly query: {
+      readonly from?: number;
+      readonly to?: number;
+      readonly details?: boolean;
+    };
+    readonly answer: unknown;
+  };
+  readonly "/api/v1/attachments/{reference}": {
+    readonly query: {};
+    readonly answer: unknown;
   };
   readonly "/api/v1/ingest/balance": {
     readonly query: {};
@@ -1011,6 +1184,26 @@ export interface ApiGet {
   readonly "/api/v1/tokens": {
     readonly query: {};
     readonly answer: Tokens;
+  };
+  readonly "/api/v1/webhooks": {
+    readonly query: {};
+    readonly answer: WebhookList;
+  };
+  readonly "/api/v1/webhooks/{webhook_id}": {
+    readonly query: {};
+    readonly answer: Webhook;
+  };
+  readonly "/api/v1/webhooks/{webhook_id}/deliveries": {
+    readonly query: {
+      readonly state?: "pending" | "delivered" | "dead";
+      readonly cursor?: string;
+      readonly limit?: number;
+    };
+    readonly answer: WebhookDeliveryList;
+  };
+  readonly "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": {
+    readonly query: {};
+    readonly answer: WebhookDeliveryWithHistory;
   };
   readonly "/api/v1/workspace": {
     readonly query: {};
