@@ -36,5 +36,6 @@ export {
   payloadHash,
 } from './side_effect.ts';
 export { type Logger, type StepLine, logStepCompleted, logStepFailed, pinoStepOptions } from './step_log.ts';
+export { type Carried, carriedNow, carrying } from './trace.ts';
 export { type Worker, type WorkerOptions, type WorkerState } from './worker.ts';
 export type { ErrorObject, Json, Problem, SwitchInfo } from './wire.ts';

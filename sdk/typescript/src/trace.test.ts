@@ -6,6 +6,7 @@ import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } 
 import { TracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { until } from '../test/manual_clock.ts';
 import { setup } from '../test/setup.ts';
+import { carrying } from './trace.ts';
 
 const exported = new InMemorySpanExporter();
 const manager = new AsyncLocalStorageContextManager();
@@ -104,4 +105,18 @@ test('without an SDK of its own, a handler still hands the context of its run on
   await until('it succeeds', () => server.runs.get('run_1')?.state === 'succeeded');
   assert.deepEqual(server.runs.get('run_2')?.run, { workflow: 'next', ...carried });
   await worker.stop();
+});
+
+test('a context from elsewhere goes with what is enqueued, and names the trace of records', async (t) => {
+  trace.disable();
+  propagation.disable();
+  const { server, fettle } = await setup(t);
+  const carried = { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, correlation_id: 'c-3' };
+  await carrying(carried, async () => {
+    await fettle.enqueue({ workflow: 'next' });
+    await fettle.logAgentFailure({ message: 'm' });
+  });
+  assert.deepEqual(server.runs.get('run_1')?.run, { workflow: 'next', ...carried });
+  const record = server.records.get('agent_logs')?.[0];
+  assert.deepEqual([record?.['trace_id'], record?.['span_id']], ['a'.repeat(32), 'b'.repeat(16)]);
 });

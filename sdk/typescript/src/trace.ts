@@ -73,13 +73,15 @@ export function restored<T>(
   if (!api && carried === NOTHING && (current.getStore() ?? NOTHING) === NOTHING) return body();
   return current.run(carried, () => {
     if (!api) return body();
-    let context = api.propagation.extract(api.ROOT_CONTEXT, carried);
-    if (carried.correlation_id !== undefined) {
-      const baggage = api.propagation.getBaggage(context) ?? api.propagation.createBaggage();
-      context = api.propagation.setBaggage(context, baggage.setEntry(CORRELATION, { value: carried.correlation_id }));
-    }
-    return api.context.with(context, () => spanned(options(), body));
+    return api.context.with(contextOf(api, carried), () => spanned(options(), body));
   });
+}
+
+function contextOf(otel: typeof Api, carried: Carried): Api.Context {
+  const context = otel.propagation.extract(otel.ROOT_CONTEXT, carried);
+  if (carried.correlation_id === undefined) return context;
+  const baggage = otel.propagation.getBaggage(context) ?? otel.propagation.createBaggage();
+  return otel.propagation.setBaggage(context, baggage.setEntry(CORRELATION, { value: carried.correlation_id }));
 }
 
 // Runs `body` in a span below the active one; a failure ends the span as failed.
@@ -108,9 +110,20 @@ export function spanned<T>(options: SpanOptions, body: () => Promise<T>): Promis
   });
 }
 
-// The ids of the active span, for records.
+// Makes a context that came from elsewhere (a header, an envelope) the active one while `body` runs.
+export function carrying<T>(carried: Carried, body: () => Promise<T>): Promise<T> {
+  return current.run(carried, () => {
+    if (!api) return body();
+    return api.context.with(contextOf(api, carried), body);
+  });
+}
+
+const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
+
+// The ids of the active span, or of the one that the run came with, for records.
 export function activeIds(): { trace_id?: string; span_id?: string } {
   const span = api?.trace.getActiveSpan()?.spanContext();
-  if (!api || !span || !api.isSpanContextValid(span)) return {};
-  return { trace_id: span.traceId, span_id: span.spanId };
+  if (api && span && api.isSpanContextValid(span)) return { trace_id: span.traceId, span_id: span.spanId };
+  const [, traceId, spanId] = TRACEPARENT.exec(current.getStore()?.traceparent ?? '') ?? [];
+  return traceId === undefined || spanId === undefined ? {} : { trace_id: traceId, span_id: spanId };
 }
