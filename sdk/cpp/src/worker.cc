@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 #include "fettle/sdk/trace.h"
 #include "problem.h"
@@ -378,8 +380,10 @@ int signal_pipe[2] = {-1, -1};
 
 // Only what may be done in a signal handler: one byte says that it came.
 void on_signal(int) {
+  const int before = errno;
   const char byte = 0;
   [[maybe_unused]] const auto written = write(signal_pipe[1], &byte, 1);
+  errno = before;
 }
 
 }  // namespace
