@@ -11,22 +11,26 @@
 namespace fettle::db {
 namespace {
 
-// A body's view of the connection. Opens a savepoint before the first statement that could change something, so a body
-// that only looks and refuses costs none.
+// A body's view of the connection.
 class SqliteTransaction final : public Transaction {
  public:
-  SqliteTransaction(SqliteConnection& connection, bool writable) : connection_(connection), writable_(writable) {}
+  enum class Mode {
+    kRead,
+    kWrite,
+    kUndoable,  // opens a savepoint before the first statement that could change something
+  };
+  SqliteTransaction(SqliteConnection& connection, Mode mode) : connection_(connection), mode_(mode) {}
 
   Dialect dialect() const override { return Dialect::kSqlite; }
 
   Result<Rows> query(const Sql& sql, Params params) override {
     const std::string_view text = sql.text(Dialect::kSqlite);
     if (failed_) return std::unexpected(*failed_);
-    if (writable_ && !savepoint_) {
+    if (mode_ != Mode::kRead && !written_) {
       auto readonly = connection_.is_readonly(text);
       if (!readonly) return note(Result<Rows>(std::unexpected(readonly.error())));
       if (!*readonly) {
-        if (auto opened = open_savepoint(); !opened) return std::unexpected(opened.error());
+        if (auto begun = begin_writing(); !begun) return std::unexpected(begun.error());
       }
     }
     return note(connection_.query(text, params));
@@ -34,31 +38,33 @@ class SqliteTransaction final : public Transaction {
 
   Result<void> each(const Sql& sql, Params params, const std::function<Result<void>(const Row&)>& row) override {
     if (failed_) return std::unexpected(*failed_);
-    if (auto opened = open_savepoint(); !opened) return opened;
+    if (auto begun = begin_writing(); !begun) return begun;
     return note(connection_.each(sql.text(Dialect::kSqlite), params, row));
   }
 
   Result<std::int64_t> execute(const Sql& sql, Params params) override {
     if (failed_) return std::unexpected(*failed_);
-    if (auto opened = open_savepoint(); !opened) return std::unexpected(opened.error());
+    if (auto begun = begin_writing(); !begun) return std::unexpected(begun.error());
     return note(connection_.execute(sql.text(Dialect::kSqlite), params));
   }
 
   Result<std::int64_t> execute_many(const Sql& sql, std::size_t width, std::span<const Value> rows) override {
     if (failed_) return std::unexpected(*failed_);
     if (rows.empty()) return 0;
-    if (auto opened = open_savepoint(); !opened) return std::unexpected(opened.error());
+    if (auto begun = begin_writing(); !begun) return std::unexpected(begun.error());
     return note(connection_.execute_many(sql.text(Dialect::kSqlite), width, rows));
   }
 
   const std::optional<Error>& failed() const { return failed_; }
-  bool has_savepoint() const { return savepoint_; }
+  // Whether it may have changed something.
+  bool has_written() const { return written_; }
 
  private:
-  Result<void> open_savepoint() {
-    if (!writable_ || savepoint_) return {};
-    auto opened = note(connection_.control("SAVEPOINT body"));
-    savepoint_ = opened.has_value();
+  Result<void> begin_writing() {
+    if (mode_ == Mode::kRead || written_) return {};
+    Result<void> opened;
+    if (mode_ == Mode::kUndoable) opened = note(connection_.control("SAVEPOINT body"));
+    written_ = opened.has_value();
     return opened;
   }
   template <class T>
@@ -68,8 +74,8 @@ class SqliteTransaction final : public Transaction {
   }
 
   SqliteConnection& connection_;
-  const bool writable_;
-  bool savepoint_ = false;
+  const Mode mode_;
+  bool written_ = false;
   std::optional<Error> failed_;
 };
 
@@ -204,8 +210,9 @@ void SqliteDatabase::run_group(std::vector<WriteJob>& jobs) {
   std::vector<bool> settled(jobs.size(), false);
   Error failure(ErrorCode::kInternal, "");
   Pass pass = Pass::kAgain;
-  // Each further pass has settled at least one body, so this ends.
-  while (pass == Pass::kAgain) pass = run_once(jobs, outcomes, settled, failure);
+  bool undoable = false;
+  // Each further pass but the second has settled at least one body, so this ends.
+  while (pass == Pass::kAgain) pass = run_once(jobs, outcomes, settled, undoable, failure);
   if (pass == Pass::kFailed) {
     // Also those that failed by themselves: what they saw of their neighbours did not come to be.
     for (Result<void>& outcome : outcomes) outcome = std::unexpected(failure);
@@ -223,7 +230,7 @@ void SqliteDatabase::run_group(std::vector<WriteJob>& jobs) {
 }
 
 SqliteDatabase::Pass SqliteDatabase::run_once(std::vector<WriteJob>& jobs, std::vector<Result<void>>& outcomes,
-                                              std::vector<bool>& settled, Error& failure) {
+                                              std::vector<bool>& settled, bool& undoable, Error& failure) {
   const auto give_up = [&](Error error) {
     failure = std::move(error);
     if (writer_ != nullptr) {
@@ -243,7 +250,7 @@ SqliteDatabase::Pass SqliteDatabase::run_once(std::vector<WriteJob>& jobs, std::
 
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     if (settled[i]) continue;
-    SqliteTransaction tx(connection, true);
+    SqliteTransaction tx(connection, undoable ? SqliteTransaction::Mode::kUndoable : SqliteTransaction::Mode::kWrite);
     if (!jobs[i].options.alone) connection.set_deadline(clock_.monotonic() + options_.write_deadline);
     Result<void> outcome = run_body(jobs[i].body, tx);
     connection.set_deadline(std::nullopt);
@@ -260,7 +267,19 @@ SqliteDatabase::Pass SqliteDatabase::run_once(std::vector<WriteJob>& jobs, std::
       return Pass::kAgain;
     }
     if (tx.failed() && fails_all(*tx.failed())) return give_up(*tx.failed());
-    if (tx.has_savepoint()) {
+    if (tx.has_written() && !undoable && !outcome) {
+      // It cannot be undone by itself. Nearly all bodies succeed, and a savepoint copies every page that its body
+      // touches, so savepoints are for a second pass.
+      if (auto undone = connection.control("ROLLBACK"); !undone) return give_up(std::move(undone).error());
+      if (jobs.size() == 1) {
+        outcomes[i] = std::move(outcome);
+        return Pass::kCommitted;
+      }
+      undoable = true;
+      books_.repeated();
+      return Pass::kAgain;
+    }
+    if (tx.has_written() && undoable) {
       if (!outcome) {
         if (auto undone = connection.control("ROLLBACK TO body"); !undone) return give_up(std::move(undone).error());
       }
@@ -344,7 +363,7 @@ void SqliteDatabase::read_loop() {
       connection->set_deadline(clock_.monotonic() + job.options.deadline.value_or(options_.read_deadline));
       outcome = connection->control("BEGIN");
       if (outcome) {
-        SqliteTransaction snapshot(*connection, false);
+        SqliteTransaction snapshot(*connection, SqliteTransaction::Mode::kRead);
         outcome = run_body(job.body, snapshot);
         if (snapshot.failed()) outcome = std::unexpected(*snapshot.failed());
       }

@@ -38,7 +38,7 @@ class SqliteDatabase final : public Database {
   void write_loop();
   void run_group(std::vector<WriteJob>& jobs);
   Pass run_once(std::vector<WriteJob>& jobs, std::vector<Result<void>>& outcomes, std::vector<bool>& settled,
-                Error& failure);
+                bool& undoable, Error& failure);
   Result<void> ensure_writer();
   void watch_log();
   void read_loop();

@@ -279,7 +279,7 @@ TEST_P(Store, AnAnswerOverTheLimitIsTooLargeAndEachReadsItAll) {
   EXPECT_EQ(*sum, 2'499 * 2'500 / 2 - 499 * 500 / 2);
 }
 
-TEST_P(StoreTest, ManyRowsArriveAsTheyWereWhateverIsMissingInThem) {
+TEST_P(Store, ManyRowsArriveAsTheyWereWhateverIsMissingInThem) {
   auto database = open_with_table();
   const auto made = database->write_and_wait([](Transaction& tx) -> Result<std::int64_t> {
     if (auto table = tx.execute("CREATE TABLE mixed (id BIGINT PRIMARY KEY, fixed BIGINT, note TEXT, score DOUBLE "
@@ -315,7 +315,7 @@ TEST_P(StoreTest, ManyRowsArriveAsTheyWereWhateverIsMissingInThem) {
   EXPECT_EQ(score, 0.5 * 688 + 100 + 150 + 200 + 250 + 300 + 350 + 400 + 450 + 500 + 550 + 600 + 650);
 }
 
-TEST_P(StoreTest, OneOfManyRowsThatIsThereAlreadyUndoesThemAll) {
+TEST_P(Store, OneOfManyRowsThatIsThereAlreadyUndoesThemAll) {
   auto database = open_with_table();
   std::vector<Value> rows;
   for (std::int64_t i = 0; i < 100; ++i) rows.insert(rows.end(), {Value(i == 70 ? 3 : i), Value(i)});
