@@ -9,6 +9,9 @@
 #include <string>
 #include <utility>
 #include <vector>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "access/links.h"
 #include "core/log.h"
@@ -71,7 +74,18 @@ int failed(const Error& error) {
   return complain(error, error.code() == ErrorCode::kInvalidArgument ? kExitNotUnderstood : kExitFailed);
 }
 
+// What a request or a commit needs is needed again by the next: given back to the system each time, as glibc does by
+// itself, it cost the ledger's writer a tenth of its time in page faults. A few megabytes stay.
+void keep_working_memory() {
+#if defined(__GLIBC__)
+  ::mallopt(M_TRIM_THRESHOLD, 2 << 20);
+  ::mallopt(M_TOP_PAD, 256 << 10);
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
+
 int serve(const ConfigFlags& flags) {
+  keep_working_memory();
   auto config = configuration(flags);
   if (!config) return complain(config.error(), kExitNotUnderstood);
   log::set_level(config->log_level);
