@@ -41,9 +41,9 @@ const RUNS_PER_REQUEST_MAX = 1000;
 // The server takes 8 MiB; a character is at most 3 bytes of UTF-8.
 const REQUEST_CHARACTERS_MAX = 2.5 * 1024 * 1024;
 // Requests of enqueueMany() are smaller, so that two sides can work on them at once.
-const RUNS_PER_CHUNK = 500;
+const RUNS_PER_CHUNK = 250;
 const CHUNK_CHARACTERS = 1024 * 1024; // reached, not exceeded by more than one run
-const CHUNKS_IN_FLIGHT = 2;
+const CHUNKS_IN_FLIGHT = 3;
 
 // The caller's run as the wire knows it, with the caller's trace context. Throws InvalidValueError.
 export function runJson(run: RunOptions): string {
