@@ -21,7 +21,9 @@ const { values: options } = parseArgs({
   },
 });
 const PEERS = ['bullmq', 'pgboss', 'graphile'];
-const systems = options.peers ? PEERS : options.fettle ? ['fettle'] : [...PEERS, 'fettle'];
+const OURS = ['fettle', 'fettle_postgres'];
+const systems = options.peers ? PEERS : options.fettle ? OURS : [...PEERS, ...OURS];
+const isWhole = systems.length === PEERS.length + OURS.length;
 const KILLED_MS_MAX = 90_000;
 
 function child(system, address, phase) {
@@ -121,14 +123,15 @@ if (!options['no-latency']) for (const system of systems) await latency(system);
 
 const best = (figure) => Math.max(...PEERS.map((peer) => median(measured[peer]?.[figure] ?? []) ?? 0));
 const wants = {
-  enqueue: (peers) => peers && { atLeast: 1.5 * median(measured.bullmq.enqueue) },
-  bulk: (peers) => peers && { atLeast: 2 * best('bulk') },
-  drain: (peers) => peers && { atLeast: 1.5 * best('drain') },
+  enqueue_fettle: () => ({ atLeast: 1.5 * median(measured.bullmq.enqueue) }),
+  enqueue_fettle_postgres: () => ({ atLeast: 3 * median(measured.pgboss.enqueue) }),
+  bulk_fettle: () => ({ atLeast: 2 * best('bulk') }),
+  drain_fettle: () => ({ atLeast: 1.5 * best('drain') }),
 };
 for (const figure of ['enqueue', 'bulk', 'drain']) {
   for (const system of systems) {
-    const want = system === 'fettle' ? wants[figure](systems.length > 1) : undefined;
-    report(`${figure}_${system}`, median(measured[system][figure]), 'jobs/s', want || {});
+    const want = isWhole ? wants[`${figure}_${system}`]?.() : undefined;
+    report(`${figure}_${system}`, median(measured[system][figure]), 'jobs/s', want ?? {});
   }
 }
 if (!options['no-latency']) {
@@ -153,4 +156,4 @@ if (!options['no-killed']) {
     if (starts !== 1) note(`${system}: the job of the killed worker was started ${starts} times`);
   }
 }
-process.exit(finish('runs', systems.length > PEERS.length && !options['no-latency'] && !options['no-killed']));
+process.exit(finish('runs', isWhole && !options['no-latency'] && !options['no-killed']));

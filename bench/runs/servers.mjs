@@ -156,11 +156,13 @@ export function syncMs() {
   return took.sort((a, b) => a - b)[took.length >> 1];
 }
 
-export async function startFettle() {
+export async function startFettle(flags = []) {
   const { folder, data, log } = scratch('fettle', {});
   const listeners = ['--http', '--otlp-http', '--otlp-grpc'].flatMap((flag) => [flag, '127.0.0.1:0']);
   const binary = process.env.FETTLE_BINARY ?? join(root, 'build/release/bin/fettle');
-  const child = spawn(binary, ['serve', '--dev', '--data', data, ...listeners], { stdio: ['ignore', log, log] });
+  const child = spawn(binary, ['serve', '--dev', '--data', data, ...listeners, ...flags], {
+    stdio: ['ignore', log, log],
+  });
   const file = join(data, 'ports.json');
   const base = await until('fettle', child, async () => {
     if (!existsSync(file)) return undefined;
@@ -173,4 +175,22 @@ export async function startFettle() {
       : undefined;
   });
   return running(child, folder, base);
+}
+
+// With its ledger in a PostgreSQL of its own.
+export async function startFettleOnPostgres() {
+  const postgres = await startPostgres();
+  try {
+    const fettle = await startFettle(['--ledger-url', postgres.address]);
+    return {
+      ...fettle,
+      async stop() {
+        await fettle.stop();
+        await postgres.stop();
+      },
+    };
+  } catch (error) {
+    await postgres.stop();
+    throw error;
+  }
 }

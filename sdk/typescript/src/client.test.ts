@@ -113,8 +113,8 @@ test('many runs travel in few requests, and are answered in their order', async 
   const many = await fettle.enqueueMany(Array.from({ length: 2_500 }, (_, at) => ({ workflow: 'lead', payload: at })));
   const sizes = server.of('/runs').map((one) => (one.body['runs'] as object[]).length);
   assert.deepEqual(
-    sizes.sort((a, b) => b - a),
-    [500, 500, 500, 500, 500],
+    sizes,
+    Array.from({ length: 10 }, () => 250),
   );
   for (const [at, one] of many.entries()) assert.equal(server.runs.get(one.ok ? one.runId : '')?.run['payload'], at);
 });
