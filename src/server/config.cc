@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "access/authenticator.h"
+#include "api/trusted_proxies.h"
 #include "core/ids.h"
 #include "server/config_values.h"
 #include "server/secret_file.h"
@@ -94,6 +95,13 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign_address(c.otlp_http, v); }},
     {"otlp_grpc", "address for OTLP over gRPC", false,
      [](Config& c, std::string_view v) { return assign_address(c.otlp_grpc, v); }},
+    {"trusted_proxies", "addresses, networks or 'unix', with commas in between, whose X-Forwarded-For and -Proto count",
+     false,
+     [](Config& c, std::string_view v) -> Result<void> {
+       if (auto good = api::TrustedProxies::parse(v); !good) return std::unexpected(std::move(good).error());
+       c.trusted_proxies = v;
+       return {};
+     }},
     {"dev", "no tokens: everything goes to workspace default; loopback addresses only", true,
      [](Config& c, std::string_view v) { return assign(c.dev, parse_bool(v)); }},
     {"log_level", "least severe lines of the server's own log: debug, info, warning, error", false,
@@ -156,6 +164,8 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign(c.retention.metrics, parse_duration(v)); }},
     {"retention.llm_calls", "how long LLM calls and their costs are kept", false,
      [](Config& c, std::string_view v) { return assign(c.retention.llm_calls, parse_duration(v)); }},
+    {"retention.runs", "how long finished runs, and records that agents wrote, are kept", false,
+     [](Config& c, std::string_view v) { return assign(c.retention.runs, parse_duration(v)); }},
     {"sampling.keep_percent", "share of routine traces, and of log lines without a trace, kept after the hot window",
      false, [](Config& c, std::string_view v) { return assign(c.sampling_keep_percent, parse_percent(v)); }},
     {"content.default", "prompt and completion text: drop, hash, keep", false,

@@ -35,6 +35,7 @@ struct Config {
   std::string http = "127.0.0.1:7070";
   std::string otlp_http = "127.0.0.1:4318";
   std::string otlp_grpc = "127.0.0.1:4317";
+  std::string trusted_proxies;  // as api::TrustedProxies reads it
   bool dev = false;
   log::Level log_level = log::Level::kInfo;
 
@@ -86,6 +87,7 @@ struct Config {
     std::chrono::seconds logs = std::chrono::hours(24 * 30);
     std::chrono::seconds metrics = std::chrono::hours(24 * 90);
     std::chrono::seconds llm_calls = std::chrono::hours(24 * 400);
+    std::chrono::seconds runs = std::chrono::hours(24 * 90);
 
     bool operator==(const Retention&) const = default;
   } retention;

@@ -17,6 +17,7 @@ struct Entrance::Parts {
         metrics::Registry& metrics)
       : configured(std::move(its_configured)),
         directory(ledger.database(), clock, metrics, {}),
+        admission(directory),
         tokens({&configured, &directory}),
         hasher({}, metrics),
         throttle({}, clock),
@@ -33,6 +34,7 @@ struct Entrance::Parts {
 
   access::ConfiguredTokens configured;
   access::Directory directory;
+  runs::DirectoryAdmission admission;
   access::TokensOf tokens;
   access::PasswordHasher hasher;
   access::LoginThrottle throttle;
@@ -79,6 +81,7 @@ access::Authenticator& Entrance::for_programs() { return parts_->for_programs; }
 access::Authenticator& Entrance::for_everybody() { return parts_->for_everybody; }
 access::Directory& Entrance::directory() { return parts_->directory; }
 access::Accounts& Entrance::accounts() { return parts_->accounts; }
+const runs::Admission& Entrance::admission() const { return parts_->admission; }
 const std::string& Entrance::first_owner_link() const { return parts_->first_owner_link; }
 void Entrance::stop() { parts_->directory.stop(); }
 

@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "core/metrics.h"
 #include "core/rng.h"
+#include "runs/admission.h"
 #include "server/config.h"
 #include "server/ledger.h"
 
@@ -36,6 +37,8 @@ class Entrance {
   access::Authenticator& for_everybody();
   access::Directory& directory();
   access::Accounts& accounts();
+  // What plans and rights allow to run.
+  const runs::Admission& admission() const;
   // Makes the first owner of workspace `default`, once; empty when there is one, or with --dev, which needs none. A
   // secret: for the terminal of whoever starts the server.
   const std::string& first_owner_link() const;

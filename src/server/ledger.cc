@@ -42,6 +42,7 @@ constexpr std::chrono::seconds kCheckpointEvery{60};
 // How long sessions, links and tokens that have ended can still be looked up.
 constexpr UnixNanos kEndedKept = 30 * kNanosPerDay;
 constexpr std::size_t kSecretBytes = 32;
+constexpr std::chrono::seconds kPurgeEvery{60};
 
 }  // namespace
 
@@ -74,7 +75,7 @@ std::vector<const db::Migrations*> ledger_rooms() {
 struct Ledger::Parts {
   Parts(Clock& its_clock, Rng& rng, metrics::Registry& metrics, std::shared_ptr<const redact::Redactor> redactor,
         std::unique_ptr<db::Database> its_database, ledger::SigningKey its_key, notify::SecretBox its_box,
-        const std::filesystem::path& witness_file)
+        std::chrono::seconds runs_kept, const std::filesystem::path& witness_file)
       : clock(its_clock),
         database(std::move(its_database)),
         auditor(std::move(redactor), clock, metrics),
@@ -84,6 +85,7 @@ struct Ledger::Parts {
         lease(*database, clock, {.name = "leader", .holder = to_hex(rng.bytes(16))}),
         key(std::move(its_key)),
         box(std::move(its_box)),
+        purging{.runs_kept = runs_kept},
         upkeep_failures(metrics.counter("fettle_ledger_upkeep_failures_total",
                                         "Rounds of the ledger's upkeep that did not come to their end.")) {
     std::vector<ledger::Witness*> witnesses;
@@ -106,7 +108,7 @@ struct Ledger::Parts {
 
   // One thread does what is due, so that a slow store is never asked twice at a time.
   void keep(const std::stop_token& stop) {
-    std::chrono::nanoseconds lease_at{0}, tidy_at{0};
+    std::chrono::nanoseconds lease_at{0}, tidy_at{0}, purge_at{0};
     do {
       const auto now = clock.monotonic();
       Result<void> round;
@@ -118,6 +120,13 @@ struct Ledger::Parts {
       if (now >= tidy_at && lease.held()) {
         tidy_at = now + kTidyEvery;
         if (auto tidied = tidy(); !tidied) round = std::unexpected(std::move(tidied).error().within("outbox"));
+      }
+      // A piece in each round while there is something to remove, so that nothing else is late for it. What two leaders
+      // remove at the same time is removed once: nothing has to fence them.
+      if (now >= purge_at && lease.held()) {
+        auto gone = runs.purge_and_wait(purging);
+        if (!gone) round = std::unexpected(gone.error().within("purging"));
+        if (!gone || gone->total() == 0) purge_at = now + kPurgeEvery;
       }
       note(round);
     } while (clock.wait_for(kUpkeepEvery, stop));
@@ -164,6 +173,7 @@ struct Ledger::Parts {
   db::LeaderLease lease;
   const ledger::SigningKey key;
   const notify::SecretBox box;
+  const runs::PurgeOptions purging;
   metrics::Counter& upkeep_failures;
   std::optional<ledger::FileWitness> witness;
   std::optional<ledger::Sequencer> sequencer;
@@ -178,7 +188,8 @@ struct Ledger::Parts {
 Ledger::Ledger(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Ledger::~Ledger() { stop(); }
 
-Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, const std::filesystem::path& data_dir,
+Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, std::chrono::seconds runs_kept,
+                                             const std::filesystem::path& data_dir,
                                              std::shared_ptr<const redact::Redactor> redactor, Clock& clock, Rng& rng,
                                              metrics::Registry& metrics) {
   auto url = ledger_url(config, data_dir);
@@ -194,7 +205,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, const
   auto ready = db::migrate(**database, ledger_rooms());
   if (!ready) return std::unexpected(std::move(ready).error().within("bringing the ledger up to date"));
   auto parts = std::make_unique<Parts>(clock, rng, metrics, std::move(redactor), std::move(*database), std::move(*key),
-                                       std::move(*box), config.witness_file);
+                                       std::move(*box), runs_kept, config.witness_file);
   if (auto recovered = parts->outbox.recover(); !recovered) {
     return std::unexpected(std::move(recovered).error().within("opening the ledger's outbox"));
   }

@@ -8,6 +8,7 @@
 // Thread-safe once open.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -49,7 +50,8 @@ class Ledger {
   // Blocks until the schema is current. kInvalidArgument for a configuration that cannot work, kUnsupported for a
   // ledger of a newer Fettle, kDataLoss for a damaged file, kUnavailable for a server that does not answer. Messages
   // hold no password.
-  static Result<std::unique_ptr<Ledger>> open(const Config::Ledger& config, const std::filesystem::path& data_dir,
+  static Result<std::unique_ptr<Ledger>> open(const Config::Ledger& config, std::chrono::seconds runs_kept,
+                                              const std::filesystem::path& data_dir,
                                               std::shared_ptr<const redact::Redactor> redactor, Clock& clock, Rng& rng,
                                               metrics::Registry& metrics);
   ~Ledger();

@@ -172,7 +172,7 @@ Result<void> Server::Parts::open_folder() {
 }
 
 Result<void> Server::Parts::open_ledger() {
-  auto opened = Ledger::open(config.ledger, data_dir->path(), redactor, clock, rng, metrics);
+  auto opened = Ledger::open(config.ledger, config.retention.runs, data_dir->path(), redactor, clock, rng, metrics);
   if (!opened) return std::unexpected(std::move(opened).error());
   ledger = std::move(*opened);
   auto entered = Entrance::open(config, *ledger, clock, rng, metrics);
@@ -191,6 +191,7 @@ Result<void> Server::Parts::open_ledger() {
                               .metrics = metrics,
                               .is_leader = [this] { return ledger->status().is_leader; }},
       notify::Webhooks::Options{});
+  ledger->runs().set_admission(&entrance->admission());
   return {};
 }
 
@@ -265,7 +266,8 @@ Result<void> Server::Parts::start_listeners() {
                                                           .ledger = &ledger->database(),
                                                           .auditor = &ledger->auditor(),
                                                           .outbox = &ledger->outbox(),
-                                                          .webhooks = webhooks.get()}},
+                                                          .webhooks = webhooks.get()},
+                                                 .proxies = *api::TrustedProxies::parse(config.trusted_proxies)},
                                    api_limits(config));
   const http::Gate ingest_gate = [this](http::Request& request) { return http_receiver->gate(request); };
   const http::Handler ingest_handler = [this](http::Request request, http::Responder responder) {
