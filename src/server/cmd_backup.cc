@@ -52,7 +52,10 @@ int run_backup(const Config& config, const BackupCommand& command) {
 int run_restore(const Config& config, const RestoreCommand& command) {
   SystemClock clock;
   auto report = restore_backup(config, command.folder, command.secret_key, clock, std::stop_token());
-  if (!report) return complain(report.error());
+  if (!report) {
+    const int code = complain(report.error());
+    return report.error().code() == ErrorCode::kInvalidArgument ? 2 : code;
+  }
   if (command.json) {
     print_json(*report, config.data.string());
     return 0;
