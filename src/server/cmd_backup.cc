@@ -6,9 +6,11 @@
 #include <string>
 
 #include "core/json.h"
+#include "core/log.h"
 #include "server/backup.h"
 #include "server/commands.h"
 #include "server/show.h"
+#include "server/signals.h"
 
 namespace fettle::server {
 namespace {
@@ -30,8 +32,11 @@ void print_json(const BackupReport& report, const std::string& folder) {
 
 int run_backup(const Config& config, const BackupCommand& command) {
   SystemClock clock;
+  // Whoever presses Ctrl-C gets the disk's room back.
+  std::stop_source stopping;
+  const Signals signals(stopping);
   auto report = command.verify_only ? verify_backup(command.folder, clock)
-                                    : take_backup(config, command.folder, clock, std::stop_token());
+                                    : take_backup(config, command.folder, clock, stopping.get_token());
   if (!report) return complain(report.error());
   const std::string folder = command.folder.string();
   if (command.json) {
@@ -51,7 +56,10 @@ int run_backup(const Config& config, const BackupCommand& command) {
 
 int run_restore(const Config& config, const RestoreCommand& command) {
   SystemClock clock;
-  auto report = restore_backup(config, command.folder, command.secret_key, clock, std::stop_token());
+  log::set_level(log::Level::kWarning);  // the engine's start is no news here
+  std::stop_source stopping;
+  const Signals signals(stopping);
+  auto report = restore_backup(config, command.folder, command.secret_key, clock, stopping.get_token());
   if (!report) {
     const int code = complain(report.error());
     return report.error().code() == ErrorCode::kInvalidArgument ? 2 : code;

@@ -78,6 +78,10 @@ TEST(Backup, OfAServerUnderLoadItHoldsWhatWasAcknowledgedBefore) {
     write_known(*server);
     Load load(*server);
     ASSERT_TRUE(eventually([&] { return load.rounds() > 20; }));
+    // Acknowledged, and in the spool alone.
+    ASSERT_EQ(
+        server->post("/api/v1/ingest/logs", "application/x-ndjson", "{\"msg\":\"last\",\"service\":\"last\"}\n").status,
+        200);
     const Ended taken = run_fettle({"backup", "--data", server->data().string(), "--output", backup.string()});
     ASSERT_EQ(taken.exit_code, 0) << taken.err;
     EXPECT_THAT(taken.out, HasSubstr("every one verified"));
@@ -110,7 +114,8 @@ TEST(Backup, OfAServerUnderLoadItHoldsWhatWasAcknowledgedBefore) {
   EXPECT_THAT(server->get("/api/v1/runs/" + run).body, HasSubstr(R"("answer":42)"));
   EXPECT_EQ(server->get("/api/v1/audit/known-audit").status, 200);
   EXPECT_TRUE(has_line(*server, "s", "known line"));
-  EXPECT_TRUE(has_line(*server, "load&q=%22load%2010%22", "\"load 10\"")) << "acknowledged before the backup began";
+  EXPECT_TRUE(has_line(*server, "load&q=%22load%2010%22", "\"load 10\"")) << "long before the backup";
+  EXPECT_TRUE(has_line(*server, "last", "\"last\"")) << "acknowledged before the backup began";
   // It goes on: new work, new telemetry, and one chain of audits.
   ASSERT_EQ(server->post("/api/v1/audit_logs", "application/json", R"({"id":"later","action":"publish"})").status, 201);
   ASSERT_TRUE(eventually([&] { return server->get("/api/v1/audit/later").status == 200; }));
@@ -169,6 +174,30 @@ TEST(Backup, AKilledOneIsNoBackup) {
   }
   const Ended taken = run_fettle({"backup", "--data", server->data().string(), "--output", backup.string()});
   EXPECT_EQ(taken.exit_code, 0) << taken.err;
+}
+
+TEST(Backup, AStoppedOneTidiesUp) {
+  const ScratchFolder scratch;
+  const auto server = ServerProcess::start({.data = scratch.path() / "data"});
+  ASSERT_NE(server, nullptr);
+  write_known(*server);
+  const fs::path backup = scratch.path() / "backup";
+  for (const int after_ms : {40, 120, 250}) {
+    const pid_t pid = ::fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) {
+      ::execl(FETTLE_PROGRAM, FETTLE_PROGRAM, "backup", "--data", server->data().c_str(), "--output", backup.c_str(),
+              nullptr);
+      ::_exit(127);
+    }
+    ::usleep(static_cast<useconds_t>(after_ms) * 1000);
+    ::kill(pid, SIGTERM);
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    EXPECT_FALSE(fs::exists(backup.string() + ".partial")) << after_ms;
+    EXPECT_FALSE(fs::exists(server->data() / "engine/backups")) << after_ms;
+    fs::remove_all(backup);
+  }
 }
 
 TEST(Backup, WhatWasBentIsFoundAndNotRestored) {
