@@ -29,6 +29,11 @@ std::string id_of(const ledger::OutboxRow& row, std::size_t index) {
   return fmt::format("{}.{}", ledger::to_string(row.cursor), index);
 }
 
+// The events are at fault, not the store: sending them again as they are will not help.
+bool is_refused(const Error& error) {
+  return error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kTooLarge;
+}
+
 }  // namespace
 
 EventFeed::EventFeed(ledger::Outbox& outbox, telemetry::Client& client, const telemetry::IdentifierCatalogue& catalogue,
@@ -41,6 +46,8 @@ EventFeed::EventFeed(ledger::Outbox& outbox, telemetry::Client& client, const te
       options_(options),
       brought_(metrics.counter("fettle_events_stored_total", "Domain events that reached the telemetry store.")),
       failures_(metrics.counter("fettle_events_failures_total", "Batches of domain events that are sent again.")),
+      refused_(metrics.counter("fettle_events_refused_total",
+                               "Domain events that the telemetry store will not take and that are not in it.")),
       builder_(catalogue),
       identifiers_(catalogue),
       thread_([this](const std::stop_token& stop) {
@@ -90,38 +97,54 @@ Result<bool> EventFeed::bring(const std::stop_token& stop) {
     if (!found) return std::unexpected(std::move(found).error());
     stored = std::move(*found);
   }
-  if (auto inserted = insert(*batch, stored, stop); !inserted) return std::unexpected(std::move(inserted).error());
+  const std::vector<Item> items = items_of(*batch, stored);
+  const std::string token =
+      fmt::format("events-{}-{}", ledger::to_string(batch->rows.front().cursor), ledger::to_string(batch->end));
+  const bool whole = refusals_ < options_.refusals_max;
+  auto inserted = whole ? insert(*batch, items, token, stop) : insert_in_parts(*batch, items, stop);
+  if (!inserted) {
+    refusals_ = is_refused(inserted.error()) ? refusals_ + 1 : refusals_;
+    return std::unexpected(std::move(inserted).error());
+  }
   if (auto advanced = outbox_.advance(kConsumer, batch->end); !advanced) {
     return std::unexpected(std::move(advanced).error());
   }
   is_known_ = true;
+  refusals_ = 0;
   return batch->is_full;
 }
 
-Result<void> EventFeed::insert(const ledger::OutboxBatch& batch, const std::set<std::string>& stored,
-                               const std::stop_token& stop) {
-  const UnixNanos now = clock_.now();
-  std::uint64_t events = 0;
-  telemetry::ResolvedIds ids;
+std::vector<EventFeed::Item> EventFeed::items_of(const ledger::OutboxBatch& batch,
+                                                 const std::set<std::string>& stored) {
+  std::vector<Item> items;
   for (const ledger::OutboxRow& row : batch.rows) {
     for (std::size_t i = 0; i < row.events.size(); ++i) {
-      const std::string event_id = id_of(row, i);
-      if (stored.contains(event_id)) continue;
-      const ledger::Event& event = row.events[i];
-      telemetry::EventRow out{
-          .ts = event.at, .event_id = event_id, .type = event.type, .trace_id = {}, .data = event.body};
-      ids.clear();
-      for (const ledger::Identifier& identifier : event.identifiers) {
-        if (identifier.name == "trace_id") {
-          out.trace_id = identifier.value;
-        } else if (const auto* definition = catalogue_.by_name(identifier.name)) {
-          ids.set(definition->kind, identifier.value);
-        }
-      }
-      builder_.append(row.workspace.value, out, ids, now);
-      identifiers_.append(row.workspace.value, ids, raw_trace_id(out.trace_id), event.at, telemetry::Signal::kEvent);
-      ++events;
+      std::string id = id_of(row, i);
+      if (!stored.contains(id)) items.push_back({.row = &row, .index = i, .id = std::move(id)});
     }
+  }
+  return items;
+}
+
+Result<void> EventFeed::insert(const ledger::OutboxBatch& batch, std::span<const Item> items, const std::string& token,
+                               const std::stop_token& stop) {
+  const UnixNanos now = clock_.now();
+  telemetry::ResolvedIds ids;
+  for (const Item& item : items) {
+    const ledger::Event& event = item.row->events[item.index];
+    telemetry::EventRow out{
+        .ts = event.at, .event_id = item.id, .type = event.type, .trace_id = {}, .data = event.body};
+    ids.clear();
+    for (const ledger::Identifier& identifier : event.identifiers) {
+      if (identifier.name == "trace_id") {
+        out.trace_id = identifier.value;
+      } else if (const auto* definition = catalogue_.by_name(identifier.name)) {
+        ids.set(definition->kind, identifier.value);
+      }
+    }
+    builder_.append(item.row->workspace.value, out, ids, now);
+    identifiers_.append(item.row->workspace.value, ids, raw_trace_id(out.trace_id), event.at,
+                        telemetry::Signal::kEvent);
   }
   // The ingest_id of a row is no less than the number of the row of the outbox that it comes from: see stored_of().
   std::int64_t newest = 0;
@@ -135,12 +158,37 @@ Result<void> EventFeed::insert(const ledger::OutboxBatch& batch, const std::set<
   for (const telemetry::TableBlock& block : blocks) {
     const telemetry::NativeFrame frame(block, static_cast<std::uint64_t>(newest));
     const auto pieces = frame.pieces();
-    const std::string token = fmt::format("events-{}-{}-{}", ledger::to_string(batch.rows.front().cursor),
-                                          ledger::to_string(batch.end), block.day);
-    if (auto done = client_.insert(block.table, pieces, token, options); !done) return done;
+    if (auto done = client_.insert(block.table, pieces, fmt::format("{}-{}", token, block.day), options); !done) {
+      return done;
+    }
   }
-  brought_.add(static_cast<double>(events));
+  brought_.add(static_cast<double>(items.size()));
   return {};
+}
+
+Result<void> EventFeed::insert_in_parts(const ledger::OutboxBatch& batch, std::span<const Item> items,
+                                        const std::stop_token& stop) {
+  if (items.empty()) return {};
+  auto whole = insert(batch, items, fmt::format("events-part-{}-{}", items.front().id, items.back().id), stop);
+  if (whole || !is_refused(whole.error())) return whole;
+  if (items.size() == 1) {
+    refused_.add();
+    log::error("event_refused", {{"event_id", items.front().id},
+                                 {"workspace", items.front().row->workspace.value},
+                                 {"event_type", items.front().row->events[items.front().index].type},
+                                 {"error", whole.error().message()}});
+    return {};
+  }
+  // A refused insert may have stored the events of some of its days.
+  auto stored = stored_of(batch, stop);
+  if (!stored) return std::unexpected(std::move(stored).error());
+  std::vector<Item> left;
+  for (const Item& item : items) {
+    if (!stored->contains(item.id)) left.push_back(item);
+  }
+  const std::size_t half = (left.size() + 1) / 2;
+  if (auto first = insert_in_parts(batch, std::span(left).first(half), stop); !first) return first;
+  return insert_in_parts(batch, std::span(left).subspan(half), stop);
 }
 
 // Which of these events the store has, from an earlier delivery of which nobody knows how it ended.
