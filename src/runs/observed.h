@@ -4,7 +4,7 @@
 //   report_step(unit, {.run_id = "run_xyz789", .step = "parseEmail", .tokens = 156, …});
 //   end_observed(unit, {.run_id = "run_xyz789", .succeeded = false, .error = {…}});
 //
-// Each call may be repeated: the same again changes nothing. Steps and ends of a run that was never started start it.
+// Each call may be repeated: the same again changes nothing. A run that was never started is unknown.
 #pragma once
 
 #include <cstdint>
