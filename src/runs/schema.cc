@@ -6,33 +6,40 @@ namespace {
 // In SQLite a table is one tree sorted by its key, without a second one from row number to row.
 #define FETTLE_TABLE(text) db::Sql{text ") WITHOUT ROWID", text ")"}
 
+// The same for rows whose ids are numbers that grow: SQLite's trees by row number append without splitting pages, and
+// compare numbers. The number is the run's, given out once over all workspaces.
+#define FETTLE_NUMBERED_TABLE(begin, columns)                                              \
+  db::Sql{begin " (workspace TEXT NOT NULL, id INTEGER NOT NULL PRIMARY KEY," columns ")", \
+          begin " (workspace TEXT NOT NULL, id BIGINT NOT NULL," columns ", PRIMARY KEY (workspace, id))"}
+
 // The hot row of a run. Partial indexes hold live work alone.
 const db::Migration kRunsAndQueue = {
     "runs",
     1,
     "runs, steps and the queue",
     {
-        FETTLE_TABLE("CREATE TABLE runs ("
-                     " workspace TEXT NOT NULL, id BIGINT NOT NULL,"
-                     " state SMALLINT NOT NULL, kind SMALLINT NOT NULL, wait SMALLINT NOT NULL DEFAULT 0,"
-                     " pool TEXT NOT NULL, workflow TEXT NOT NULL, priority SMALLINT NOT NULL,"
-                     " client TEXT NOT NULL, platform TEXT NOT NULL, lane TEXT NOT NULL, agent TEXT NOT NULL,"
-                     " limit_key TEXT NOT NULL, external_id TEXT,"
-                     " attempt INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,"
-                     " retry_count INTEGER NOT NULL DEFAULT 0, chain_retries INTEGER NOT NULL DEFAULT 0,"
-                     " max_retries INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0,"
-                     " stalled INTEGER NOT NULL DEFAULT 0, created_at BIGINT NOT NULL, due_at BIGINT, hold_key TEXT,"
-                     " lease_until BIGINT, lease_ns BIGINT NOT NULL DEFAULT 0, worker TEXT, leased_at BIGINT,"
-                     " progress_at BIGINT, slots TEXT, chain_started_at BIGINT, started_at BIGINT, finished_at BIGINT,"
-                     " steps INTEGER NOT NULL DEFAULT 0, open_failures INTEGER NOT NULL DEFAULT 0,"
-                     " tokens BIGINT NOT NULL DEFAULT 0, cost_usd DOUBLE PRECISION NOT NULL DEFAULT 0,"
-                     " failure_reason TEXT, bulk_job BIGINT,"
-                     " PRIMARY KEY (workspace, id),"
-                     " CHECK ((state = 3 AND kind = 0) = (lease_until IS NOT NULL)),"
-                     " CHECK (state <> 3 OR worker IS NOT NULL),"
-                     " CHECK ((state = 2) = (hold_key IS NOT NULL)),"
-                     " CHECK ((state = 1) = (wait <> 0)),"
-                     " CHECK (slots IS NULL OR state = 3)"),
+        FETTLE_NUMBERED_TABLE(
+            "CREATE TABLE runs",
+            " state SMALLINT NOT NULL, kind SMALLINT NOT NULL, wait SMALLINT NOT NULL DEFAULT 0,"
+            " pool TEXT NOT NULL, workflow TEXT NOT NULL, priority SMALLINT NOT NULL,"
+            " client TEXT NOT NULL, platform TEXT NOT NULL, lane TEXT NOT NULL, agent TEXT NOT NULL,"
+            " limit_key TEXT NOT NULL, external_id TEXT,"
+            " attempt INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,"
+            " retry_count INTEGER NOT NULL DEFAULT 0, chain_retries INTEGER NOT NULL DEFAULT 0,"
+            " max_retries INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0,"
+            " stalled INTEGER NOT NULL DEFAULT 0, created_at BIGINT NOT NULL, due_at BIGINT, hold_key TEXT,"
+            " lease_until BIGINT, lease_ns BIGINT NOT NULL DEFAULT 0, worker TEXT, leased_at BIGINT,"
+            " progress_at BIGINT, slots TEXT, chain_started_at BIGINT, started_at BIGINT, finished_at BIGINT,"
+            " steps INTEGER NOT NULL DEFAULT 0, open_failures INTEGER NOT NULL DEFAULT 0,"
+            " tokens BIGINT NOT NULL DEFAULT 0, cost_usd DOUBLE PRECISION NOT NULL DEFAULT 0,"
+            " failure_reason TEXT, bulk_job BIGINT,"
+            " CHECK ((state = 3 AND kind = 0) = (lease_until IS NOT NULL)),"
+            " CHECK (state <> 3 OR worker IS NOT NULL),"
+            " CHECK ((state = 2) = (hold_key IS NOT NULL)),"
+            " CHECK ((state = 1) = (wait <> 0)),"
+            " CHECK (slots IS NULL OR state = 3)"),
+        // Lists of a workspace; in PostgreSQL the primary key.
+        {"CREATE UNIQUE INDEX runs_by_workspace ON runs (workspace, id)", ""},
         {"CREATE INDEX runs_ready ON runs (workspace, pool, workflow, priority, id) WHERE state = 0"},
         {"CREATE INDEX runs_due ON runs (due_at) WHERE state = 1"},
         {"CREATE INDEX runs_held ON runs (workspace, hold_key, priority, id) WHERE state = 2"},
@@ -42,11 +49,9 @@ const db::Migration kRunsAndQueue = {
         {"CREATE INDEX runs_by_client ON runs (workspace, client, id) WHERE client <> ''"},
         {"CREATE UNIQUE INDEX runs_by_external_id ON runs (workspace, external_id) WHERE external_id IS NOT NULL"},
         {"CREATE INDEX runs_by_bulk_job ON runs (workspace, bulk_job) WHERE bulk_job IS NOT NULL"},
-        FETTLE_TABLE("CREATE TABLE run_data ("
-                     " workspace TEXT NOT NULL, id BIGINT NOT NULL,"
-                     " payload TEXT NOT NULL, context TEXT NOT NULL, correlation_id TEXT, trace_id TEXT,"
-                     " result TEXT, error TEXT, progress TEXT,"
-                     " PRIMARY KEY (workspace, id)"),
+        FETTLE_NUMBERED_TABLE("CREATE TABLE run_data",
+                              " payload TEXT NOT NULL, context TEXT NOT NULL, correlation_id TEXT, trace_id TEXT,"
+                              " result TEXT, error TEXT, progress TEXT"),
         {"CREATE INDEX run_data_by_correlation ON run_data (workspace, correlation_id)"
          " WHERE correlation_id IS NOT NULL"},
         {"CREATE INDEX run_data_by_trace ON run_data (workspace, trace_id) WHERE trace_id IS NOT NULL"},
@@ -213,7 +218,7 @@ const db::Migration kStatistics = {
          " 'switches', 'side_effects', 'policy_blocks', 'approvals', 'escalations', 'bulk_jobs', 'schedules')",
          ""},
         {"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES "
-         "('runs', 'runs', '5000000 5000000 1'),"
+         "('runs', 'runs_by_workspace', '5000000 5000000 1'),"
          "('runs', 'runs_ready', '1000 1000 1000 100 100 1'),"
          "('runs', 'runs_due', '1000 2'),"
          "('runs', 'runs_held', '1000 1000 100 100 1'),"
@@ -223,7 +228,7 @@ const db::Migration kStatistics = {
          "('runs', 'runs_by_client', '5000000 5000000 25000 1'),"
          "('runs', 'runs_by_external_id', '5000000 5000000 1'),"
          "('runs', 'runs_by_bulk_job', '10000 10000 100'),"
-         "('run_data', 'run_data', '5000000 5000000 1'),"
+         "('run_data', NULL, '5000000'),"
          "('run_data', 'run_data_by_correlation', '5000000 5000000 2'),"
          "('run_data', 'run_data_by_trace', '5000000 5000000 2'),"
          "('run_signals', 'run_signals', '100000 100000 10 1'),"
