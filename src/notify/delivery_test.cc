@@ -76,6 +76,24 @@ TEST_P(DeliveryTest, ABatchThatIsReadAgainMakesNoSecondDelivery) {
   EXPECT_EQ(receiver.got().size(), 3U);
 }
 
+TEST_P(DeliveryTest, OfTwoSendersOfOneDeliveryOnlyTheFirstIsRecorded) {
+  const Made one = subscribe(receiver.url());
+  publish();
+  ASSERT_TRUE(webhooks->take_events());
+  const std::string id = deliveries(one.id).at(0).id;
+  Outcome outcome{.state = DeliveryState::kPending, .reason = {}, .next_at = clock.now() + 1, .attempt = {}};
+  outcome.attempt = {.number = 1, .at = clock.now(), .status = 503, .latency_ms = 1, .error = {}, .excerpt = {}};
+  const auto record = [&] {
+    return write([&](db::Transaction& tx) { return record_attempt(tx, scope.workspace, one.id, id, outcome); });
+  };
+  EXPECT_EQ(*record(), true);
+  outcome.attempt.status = 200;
+  outcome.state = DeliveryState::kDelivered;
+  EXPECT_EQ(*record(), false);
+  EXPECT_EQ(deliveries(one.id)[0].status, 503);
+  EXPECT_EQ(attempts(id).size(), 1U);
+}
+
 TEST_P(DeliveryTest, ListsGoPageByPageFromTheNewest) {
   const Made one = subscribe(receiver.url());
   publish("run.succeeded", "acme", 5);

@@ -136,6 +136,7 @@ TEST_P(WebhooksTest, NoAttemptComesBeforeTheTimeThatTheEndpointAskedFor) {
 
 TEST_P(WebhooksTest, WhatNobodyTookForADayIsDeadListedToldAndCanBeSentAgain) {
   const Made one = subscribe(receiver.url());
+  ASSERT_TRUE(outbox->add_consumer("listener"));
   receiver.answer_with(503);
   publish();
   for (int i = 0; i < 40 && deliveries(one.id, DeliveryState::kDead).empty(); ++i) {
@@ -147,7 +148,10 @@ TEST_P(WebhooksTest, WhatNobodyTookForADayIsDeadListedToldAndCanBeSentAgain) {
   EXPECT_EQ(dead[0].reason, "gave_up");
   EXPECT_FALSE(dead[0].next_attempt_at);
   // Others hear of it; no webhook does.
-  ASSERT_TRUE(outbox->add_consumer("listener"));
+  const auto told = outbox->next("listener");
+  ASSERT_TRUE(told);
+  ASSERT_EQ(told->rows.size(), 2U);
+  EXPECT_EQ(told->rows[1].events[0].type, "webhook.dead");
   const std::size_t before = receiver.got().size();
   run();
   EXPECT_EQ(receiver.got().size(), before);
