@@ -134,6 +134,8 @@ struct Ledger::Parts {
 
   Result<void> tidy() {
     if (auto trimmed = outbox.trim(); !trimmed) return std::unexpected(std::move(trimmed).error());
+    // For the metric of how far behind each consumer is.
+    if (auto counted = outbox.status(); !counted) return std::unexpected(std::move(counted).error());
     auto purged = database->write_and_wait([this, now = clock.now()](db::Transaction& tx) -> Result<std::int64_t> {
       if (auto mine = lease.check(tx); !mine) return std::unexpected(std::move(mine).error());
       if (auto ended = access::purge_ended(tx, now - kEndedKept); !ended) return ended;
