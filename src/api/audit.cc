@@ -85,14 +85,15 @@ Result<std::string> show_audit(runs::View& view, const std::string& named, bool 
   auto position = position_of(view, named);
   if (!position) return std::unexpected(std::move(position).error());
   if (*position == 0) *position = position_in(named);
-  auto audit = ledger::find_audit(view.reader(), view.scope(), *position, with_details);
-  if (!audit) return std::unexpected(std::move(audit).error());
-  if (!*audit) return fail(ErrorCode::kNotFound, fmt::format("there is no audit record '{}'", named));
+  auto found = ledger::find_audit(view.reader(), view.scope(), *position, with_details);
+  if (!found) return std::unexpected(std::move(found).error());
+  const std::optional<ledger::FoundAudit>& audit = *found;
+  if (!audit) return fail(ErrorCode::kNotFound, fmt::format("there is no audit record '{}'", named));
   auto proof = ledger::prove_inclusion(view.reader(), view.scope(), *position);
   if (!proof && proof.error().code() != ErrorCode::kNotFound) return std::unexpected(std::move(proof).error());
   std::string out;
   ObjectText object(out);
-  append_audit(object, **audit);
+  append_audit(object, *audit);
   std::string& text = object.key("proof");
   if (proof) {
     ObjectText proven(text);
