@@ -88,6 +88,14 @@ Result<std::optional<Attachment>> load_attachment(db::Reader& reader, const Scop
   return attachment;
 }
 
+Result<bool> has_attachment(db::Reader& reader, const Scope& scope, std::string_view reference) {
+  auto digits = digits_of(reference);
+  if (!digits) return std::unexpected(digits.error());
+  auto clients = owners(reader, scope, *digits);
+  if (!clients) return std::unexpected(clients.error());
+  return !clients->empty();
+}
+
 Result<bool> erase_attachment(db::Transaction& tx, const Scope& scope, std::string_view reference) {
   auto digits = digits_of(reference);
   if (!digits) return std::unexpected(digits.error());

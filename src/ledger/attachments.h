@@ -38,6 +38,9 @@ Result<std::string> store_attachment(db::Transaction& tx, const Scope& scope, co
 // kInvalidArgument for a malformed one.
 Result<std::optional<Attachment>> load_attachment(db::Reader& reader, const Scope& scope, std::string_view reference);
 
+// Whether it is there, without reading it.
+Result<bool> has_attachment(db::Reader& reader, const Scope& scope, std::string_view reference);
+
 // True when it was there. The records that refer to it stay as they are.
 Result<bool> erase_attachment(db::Transaction& tx, const Scope& scope, std::string_view reference);
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <boost/json.hpp>
 
+#include "ledger/attachments.h"
 #include "runs/json.h"
 #include "runs/policies.h"
 #include "runs/run.h"
@@ -163,6 +164,8 @@ std::vector<std::string> words_of(std::string_view text) {
   return out;
 }
 
+constexpr std::string_view kStored = "stored:";
+
 std::vector<std::string> missing_proofs(View& view, const SideEffect& effect, const Proof& proof) {
   std::string wanted;
   view.first(
@@ -170,9 +173,14 @@ std::vector<std::string> missing_proofs(View& view, const SideEffect& effect, co
       " ORDER BY lane DESC LIMIT 1",
       {view.workspace(), effect.action, effect.lane}, wanted);
   std::vector<std::string> missing = words_of(wanted);
-  std::erase_if(missing, [&](const std::string& kind) {
-    const auto found = proof.find(kind);
-    return found != proof.end() && !found->second.empty();
+  std::erase_if(missing, [&](const std::string& wanted_kind) {
+    std::string_view kind = wanted_kind;
+    const bool is_stored = kind.starts_with(kStored);
+    if (is_stored) kind.remove_prefix(kStored.size());
+    const auto found = proof.find(std::string(kind));
+    if (found == proof.end() || found->second.empty()) return false;
+    // What is no reference at all is not stored either.
+    return !is_stored || ledger::has_attachment(view.reader(), view.scope(), found->second).value_or(false);
   });
   return missing;
 }

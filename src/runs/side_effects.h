@@ -120,7 +120,8 @@ std::vector<SideEffect> list_effects_to_check(View& view, std::int32_t limit = 2
 std::vector<SideEffect> list_effects_of_run(View& view, const RunId& run);
 
 // Which proof an action needs, as data: kinds of Proof. `lane` empty: in every lane that has no rule of its own.
-// Without a rule an action needs none.
+// "stored:screenshot" wants the reference of an attachment that is in the ledger (ledger/attachments.h); any other kind
+// is there when it is not empty. Without a rule an action needs none.
 struct ProofRule {
   std::string action, lane;
   std::vector<std::string> proofs;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "ledger/attachments.h"
 #include "runs/policies.h"
 #include "runs/switches.h"
 #include "runs/testing.h"
@@ -116,6 +117,25 @@ TEST_P(SideEffectsTest, WithoutTheProofThatItNeedsItIsUnverifiedAndListed) {
   EXPECT_EQ(ask(request).answer, EffectAnswer::kUnknown) << "it must not be done again";
   EXPECT_EQ(commit(reserved.id, "t1", {{"screenshot", "sha256:2"}}).state, EffectState::kCommitted);
   EXPECT_EQ(to_check(), 0U);
+}
+
+TEST_P(SideEffectsTest, AProofThatMustBeStoredCountsOnceItIs) {
+  run([](Unit& unit) { return set_proof_rule(unit, {"publish", "", {"url", "stored:screenshot"}}); });
+  const LeasedRun one = leased();
+  const Reserved reserved = ask(post(one, "t1"));
+  const std::string absent = "sha256:" + std::string(64, 'a');
+  EXPECT_EQ(commit(reserved.id, "t1", {{"url", "u"}, {"screenshot", absent}}).missing,
+            std::vector<std::string>{"stored:screenshot"});
+  std::string reference;
+  run([&](Unit& unit) -> Result<void> {
+    auto stored = ledger::store_attachment(
+        unit.tx(), unit.scope(),
+        {.client_id = "", .media_type = "image/png", .content = "pixels", .created_at = unit.now()});
+    if (!stored) return std::unexpected(stored.error());
+    reference = *stored;
+    return {};
+  });
+  EXPECT_EQ(commit(reserved.id, "t1", {{"screenshot", reference}}).state, EffectState::kCommitted);
 }
 
 TEST_P(SideEffectsTest, OneThatIsKnownNotToHaveHappenedMayBeTriedAgain) {

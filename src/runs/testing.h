@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "db/testing.h"
+#include "ledger/schema.h"
 #include "runs/runs.h"
 #include "runs/schema.h"
 
@@ -51,7 +52,7 @@ class RunsTestBase : public db::StoreTest {
 
   void SetUp() override {
     database = open();
-    const auto ready = db::migrate(*database, {&migrations()});
+    const auto ready = db::migrate(*database, {&ledger::migrations(), &migrations()});
     ASSERT_TRUE(ready.has_value()) << ready.error().message();
     runs = std::make_unique<Runs>(*database, clock, rng, journal, Runs::Options{});
   }
