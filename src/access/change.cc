@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace fettle::access {
 
 Grant system_actor(const WorkspaceId& workspace) {
@@ -36,7 +38,7 @@ Result<void> record(db::Transaction& tx, const Change& change, const WorkspaceId
   }
   made.before = what.before;
   made.after = what.after;
-  return change.auditor.record(tx, {.workspace = workspace, .clients = {}}, made);
+  return change.auditor.record(tx, {.workspace = workspace, .clients = {}}, std::move(made), ledger::Tell::kYes);
 }
 
 Result<std::int64_t> next_version(db::Transaction& tx) {

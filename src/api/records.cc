@@ -222,7 +222,7 @@ Result<Writer> read_audit(Work& work, const Exchange& exchange, simdjson::dom::e
   return Writer([&auditor = *work.rooms.auditor, record](runs::Unit& unit) mutable -> Result<std::string> {
     ledger::AuditRecord one = record;
     if (one.audit_id.empty()) one.audit_id = runs::format_number("aud_", unit.next_number());
-    if (auto done = auditor.record(unit.tx(), unit.scope(), one); !done)
+    if (auto done = auditor.record(unit.tx(), unit.scope(), one, ledger::Tell::kYes); !done)
       return std::unexpected(std::move(done).error());
     return one.audit_id;
   });

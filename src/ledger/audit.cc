@@ -4,9 +4,11 @@
 
 #include <utility>
 
+#include "core/json.h"
 #include "core/mutex.h"
 #include "db/transaction.h"
 #include "ledger/cleaning.h"
+#include "ledger/events.h"
 #include "ledger/pending.h"
 
 namespace fettle::ledger {
@@ -26,6 +28,45 @@ std::optional<AuditResult> audit_result_named(std::string_view name) {
   }
   return std::nullopt;
 }
+
+namespace {
+
+// Of a record that is cleaned.
+Event event_of(const AuditRecord& record) {
+  Event event{.type = "audit.recorded", .at = record.at, .identifiers = {}, .body = {}};
+  const auto identify = [&](std::string_view name, const std::string& value) {
+    if (value.empty() || value.size() > kIdentifierValueBytesMax || event.identifiers.size() == kIdentifiersMax) return;
+    event.identifiers.push_back({std::string(name), value});
+  };
+  identify("client_id", record.client_id);
+  identify("platform", record.platform);
+  identify("lane", record.lane);
+  identify("request_id", record.request_id);
+  identify("correlation_id", record.correlation_id);
+  identify("trace_id", record.trace_id);
+  identify("span_id", record.span_id);
+  for (const Identifier& identifier : record.identifiers) identify(identifier.name, identifier.value);
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (value.empty()) return;
+    event.body += event.body.empty() ? '{' : ',';
+    append_json_string(event.body, name);
+    event.body += ':';
+    append_json_string(event.body, value);
+  };
+  add("action", record.action);
+  add("result", to_string(record.result));
+  add("audit_id", record.audit_id);
+  add("actor_type", record.actor_type);
+  add("actor_id", record.actor_id);
+  add("role", record.role);
+  add("target_type", record.target_type);
+  add("target_id", record.target_id);
+  add("reason", record.reason);
+  event.body += '}';
+  return event;
+}
+
+}  // namespace
 
 struct Auditor::Impl {
   Impl(std::shared_ptr<const redact::Redactor> first, Clock& handed, metrics::Registry& metrics)
@@ -50,7 +91,8 @@ Auditor::Auditor(std::shared_ptr<const redact::Redactor> redactor, Clock& clock,
     : impl_(std::make_unique<Impl>(std::move(redactor), clock, registry)) {}
 Auditor::~Auditor() = default;
 
-Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::vector<AuditRecord> records) const {
+Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::vector<AuditRecord> records,
+                             Tell tell) const {
   if (records.empty()) return {};
   if (records.size() > kAuditRecordsMax) {
     return fail(ErrorCode::kTooLarge,
@@ -79,13 +121,17 @@ Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::vecto
                  {{"rule", redactor->rule_names()[i]}})
         .add(static_cast<double>(counts[i]));
   }
-  return {};
+  if (tell == Tell::kNo) return {};
+  std::vector<Event> events;
+  events.reserve(records.size());
+  for (const AuditRecord& record : records) events.push_back(event_of(record));
+  return publish(tx, scope, events);
 }
 
-Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, AuditRecord record) const {
+Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, AuditRecord record, Tell tell) const {
   std::vector<AuditRecord> one;
   one.push_back(std::move(record));
-  return this->record(tx, scope, std::move(one));
+  return this->record(tx, scope, std::move(one), tell);
 }
 
 void Auditor::use(std::shared_ptr<const redact::Redactor> redactor) {

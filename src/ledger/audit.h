@@ -82,6 +82,10 @@ constexpr std::size_t kAuditDetailsBytesMax = 256 << 10;  // summary, payload, b
 constexpr std::size_t kAuditRecordsMax = 1000;            // of a call
 constexpr std::size_t kAuditBytesMax = 8 << 20;           // of a call, packed
 
+// Whether records are also told as events `audit.recorded` (events.h), so that telemetry, journeys, live streams and
+// webhooks know of them: yes for what is no event otherwise. The event leaves out what may hold personal data.
+enum class Tell : std::uint8_t { kNo, kYes };
+
 // Writes audit records. Thread-safe.
 class Auditor {
  public:
@@ -96,8 +100,9 @@ class Auditor {
   // Masks secrets in every string and writes all records as one row, in their order. kInvalidArgument without an
   // action, `at` or a well-formed JSON; kTooLarge over a limit, with limit and size; kPermissionDenied for a client
   // outside `scope`. Text that is not UTF-8 is mended.
-  Result<void> record(db::Transaction& tx, const Scope& scope, std::vector<AuditRecord> records) const;
-  Result<void> record(db::Transaction& tx, const Scope& scope, AuditRecord record) const;
+  Result<void> record(db::Transaction& tx, const Scope& scope, std::vector<AuditRecord> records,
+                      Tell tell = Tell::kNo) const;
+  Result<void> record(db::Transaction& tx, const Scope& scope, AuditRecord record, Tell tell = Tell::kNo) const;
 
   // Takes the place of the redactor in all later calls.
   void use(std::shared_ptr<const redact::Redactor> redactor);

@@ -5,6 +5,7 @@
 #include "ledger/attachments.h"
 #include "ledger/entry.h"
 #include "ledger/ledger_for_test.h"
+#include "ledger/outbox.h"
 
 namespace fettle::ledger {
 namespace {
@@ -24,6 +25,30 @@ class AuditTest : public LedgerTest {
   }
 };
 FETTLE_FOR_BOTH_STORES(AuditTest);
+
+TEST_P(AuditTest, ARecordThatIsToldIsAnEventWithoutItsPersonalParts) {
+  Outbox outbox(*database, clock, store.registry);
+  const auto begin = outbox.end();
+  ASSERT_TRUE(begin);
+  AuditRecord told = record("role.change");
+  told.correlation_id = "cor-1";
+  told.target_id = "usr_1";
+  told.identifiers = {{"ticket_id", "T-1"}};
+  told.payload_summary = "Mara Jones";
+  told.after = R"({"email":"mara@example.com"})";
+  const auto done =
+      database->write_and_wait([&](db::Transaction& tx) { return auditor->record(tx, scope, told, Tell::kYes); });
+  ASSERT_TRUE(done) << done.error().message();
+  ASSERT_TRUE(write({record("quiet")}));
+  const auto batch = outbox.read_after(*begin);
+  ASSERT_TRUE(batch) << batch.error().message();
+  ASSERT_EQ(batch->rows.size(), 1U);
+  const Event& event = batch->rows[0].events.at(0);
+  EXPECT_EQ(event.type, "audit.recorded");
+  EXPECT_EQ(event.identifiers, (Identifiers{{"client_id", "acme"}, {"correlation_id", "cor-1"}, {"ticket_id", "T-1"}}));
+  EXPECT_EQ(event.body, R"({"action":"role.change","result":"success","actor_type":"agent","actor_id":"agent-7",)"
+                        R"("target_id":"usr_1"})");
+}
 
 TEST_P(AuditTest, ASearchThatHasLookedAtEnoughEndsItsPageAndGoesOnFromThere) {
   std::vector<AuditRecord> records;

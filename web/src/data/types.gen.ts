@@ -316,7 +316,7 @@ export type AuditList = {
   readonly items: readonly ({
     readonly position: number;
     readonly at: TimeMs;
-    /** What is hashed. */
+    /** What is hashed. Runs of one report that succeeded and differ in nothing else share a record, whose target_ids names each; it is found by each of them as target_id and as run_id. */
     readonly entry: Readonly<Record<string, unknown>>;
     readonly hash: string;
     /** after, before, payload, summary; null when withheld or erased. */

@@ -207,7 +207,7 @@ function eventLog(event: DomainEvent): Log {
     severity_number: bad ? 17 : 9,
     severity_text: '',
     level: bad ? 'error' : 'info',
-    body: event.name,
+    body: event.name === 'audit.recorded' ? `audit: ${String(event.data['action'] ?? '')}` : event.name,
     event_name: event.name,
     trace_id: event.trace_id,
     span_id: '',
