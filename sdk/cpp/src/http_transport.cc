@@ -2,6 +2,8 @@
 #include <curl/curl.h>
 
 #include <condition_variable>
+#include <ctime>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -20,22 +22,21 @@ struct EasyDeleter {
 };
 using Easy = std::unique_ptr<CURL, EasyDeleter>;
 
-struct ListDeleter {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-
 class Headers {
  public:
+  Headers() = default;
+  ~Headers() { curl_slist_free_all(list_); }
+  Headers(const Headers&) = delete;
+  Headers& operator=(const Headers&) = delete;
+
   void add(const std::string& line) {
-    curl_slist* longer = curl_slist_append(list_.get(), line.c_str());
-    if (longer == nullptr) return;
-    (void)list_.release();
-    list_.reset(longer);
+    curl_slist* longer = curl_slist_append(list_, line.c_str());
+    if (longer != nullptr) list_ = longer;
   }
-  curl_slist* get() const { return list_.get(); }
+  curl_slist* get() const { return list_; }
 
  private:
-  std::unique_ptr<curl_slist, ListDeleter> list_;
+  curl_slist* list_ = nullptr;
 };
 
 std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
@@ -115,7 +116,7 @@ class HttpTransport final : public Transport {
       headers.add("content-type: application/json");
       headers.add("idempotency-key: \"" + std::string(request.idempotency_key) + "\"");
       curl_easy_setopt(handle, CURLOPT_POST, 1L);
-      curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.body.data());
+      curl_easy_setopt(handle, CURLOPT_POSTFIELDS, std::to_address(request.body.begin()));
       curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
     }
     curl_easy_setopt(handle, CURLOPT_URL, address.c_str());

@@ -90,6 +90,29 @@ bool before_in_utf16(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+Json::Json() noexcept = default;
+Json::Json(bool value) : value_(value) {}
+Json::Json(Integer integer) : value_(integer.value) {}
+Json::Json(double value) : value_(value) {}
+Json::Json(std::string value) : value_(std::move(value)) {}
+Json::Json(Array value) : value_(std::move(value)) {}
+Json::Json(const Json& other) = default;
+Json::Json(Json&& other) noexcept = default;
+Json& Json::operator=(const Json& other) = default;
+Json& Json::operator=(Json&& other) noexcept = default;
+Json::~Json() = default;
+
+bool Json::is_null() const { return std::holds_alternative<std::monostate>(value_); }
+bool Json::is_object() const { return std::holds_alternative<Object>(value_); }
+bool Json::is_string() const { return std::holds_alternative<std::string>(value_); }
+bool Json::is_number() const {
+  return std::holds_alternative<std::int64_t>(value_) || std::holds_alternative<double>(value_);
+}
+
+Json Json::array(std::initializer_list<Json> items) { return Array(items); }
+
+Json Json::object() { return of_members({}); }
+
 Json Json::object(std::initializer_list<Member> members) { return of_members(Object(members)); }
 
 Json Json::of_members(Object members) {

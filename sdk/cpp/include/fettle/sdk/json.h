@@ -24,19 +24,25 @@ class Json {
   using Array = std::vector<Json>;
   using Object = std::vector<Member>;
 
-  Json() = default;  // null
-  Json(std::nullptr_t) {}
-  Json(bool value) : value_(value) {}
+  Json() noexcept;  // null
+  Json(std::nullptr_t) noexcept : Json() {}
+  Json(bool value);
   template <std::integral I>
     requires(!std::same_as<I, bool>)
-  Json(I value) : value_(static_cast<std::int64_t>(value)) {}
-  Json(double value) : value_(value) {}
-  Json(const char* value) : value_(std::string(value)) {}
-  Json(std::string_view value) : value_(std::string(value)) {}
-  Json(std::string value) : value_(std::move(value)) {}
-  Json(Array value) : value_(std::move(value)) {}
-  static Json array(std::initializer_list<Json> items) { return Json(Array(items)); }
-  static Json object(std::initializer_list<Member> members = {});
+  Json(I value) : Json(Integer{static_cast<std::int64_t>(value)}) {}
+  Json(double value);
+  Json(const char* value) : Json(std::string(value)) {}
+  Json(std::string_view value) : Json(std::string(value)) {}
+  Json(std::string value);
+  Json(Array value);
+  Json(const Json& other);
+  Json(Json&& other) noexcept;
+  Json& operator=(const Json& other);
+  Json& operator=(Json&& other) noexcept;
+  ~Json();
+  static Json array(std::initializer_list<Json> items);
+  static Json object();
+  static Json object(std::initializer_list<Member> members);
   static Json of_members(Object members);
 
   // kInvalidValue when it is no JSON text.
@@ -45,12 +51,10 @@ class Json {
   std::string text() const;
   void append_text_to(std::string& out) const;
 
-  bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
-  bool is_object() const { return std::holds_alternative<Object>(value_); }
-  bool is_number() const {
-    return std::holds_alternative<std::int64_t>(value_) || std::holds_alternative<double>(value_);
-  }
-  bool is_string() const { return std::holds_alternative<std::string>(value_); }
+  bool is_null() const;
+  bool is_object() const;
+  bool is_number() const;
+  bool is_string() const;
 
   // What the value is, or `otherwise` when it is something else.
   bool as_bool(bool otherwise = false) const;
@@ -71,6 +75,11 @@ class Json {
   bool operator==(const Json& other) const;
 
  private:
+  struct Integer {
+    std::int64_t value;
+  };
+  explicit Json(Integer integer);
+
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value_;
 
   friend std::string canonical_json(const Json& value);
