@@ -345,8 +345,7 @@ Result<Delivery> redeliver(db::Transaction& tx, const Scope& scope, const Change
   record.target_type = "webhook_delivery";
   record.target_id = id;
   record.identifiers = {{"webhook_id", std::string(subscription_id)}};
-  if (auto done = change.auditor.record(tx, {.workspace = scope.workspace, .clients = {}}, record, ledger::Tell::kYes);
-      !done) {
+  if (auto done = change.auditor.record(tx, {.workspace = scope.workspace, .clients = {}}, record); !done) {
     return std::unexpected(std::move(done).error());
   }
   found->state = DeliveryState::kPending;

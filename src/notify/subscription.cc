@@ -158,7 +158,7 @@ Result<void> audit(db::Transaction& tx, const WorkspaceId& workspace, const Chan
   record.reason = reason;
   record.before = std::move(before);
   record.after = std::move(after);
-  return change.auditor.record(tx, {.workspace = workspace, .clients = {}}, record, ledger::Tell::kYes);
+  return change.auditor.record(tx, {.workspace = workspace, .clients = {}}, record);
 }
 
 Result<Subscription> store(db::Transaction& tx, const Scope& scope, const Change& change, std::string_view action,
