@@ -17,16 +17,17 @@ std::string run_of(const std::optional<std::int64_t>& number) {
   return number ? runs::format_run_number(*number) : std::string();
 }
 
-void append_approval(std::string& out, const runs::Approval& approval) {
+// `details` are for those who may see payloads, and for those who are to decide.
+void append_approval(std::string& out, const runs::Approval& approval, bool details) {
   ObjectText object(out);
   object.text("id", approval.id).text("state", to_string(approval.state));
   object.text_or_null("run_id", run_of(approval.run_number)).text_or_null("step", approval.step);
   object.text_or_null("client_id", approval.client).text("title", approval.title);
-  object.json("details", approval.details.empty() ? std::string_view("null") : approval.details);
+  object.json("details", !details || approval.details.empty() ? std::string_view("null") : approval.details);
   object.text("role", approval.role).time("requested_at", approval.requested_at);
   object.time("expires_at", approval.expires_at).time("decided_at", approval.decided_at);
   object.text_or_null("decided_by", approval.decided_by).text_or_null("note", approval.note);
-  object.json("edited", approval.edited.empty() ? std::string_view("null") : approval.edited).end();
+  object.json("edited", !details || approval.edited.empty() ? std::string_view("null") : approval.edited).end();
 }
 
 // With run_id, fence and step the run gives its lease back and waits; without, whoever asked looks again.
@@ -53,7 +54,7 @@ void ask(Work& work, Exchange exchange) {
     if (call.run.value.empty()) {
       auto opened = runs::open_approval(unit, request);
       if (!opened) return std::unexpected(std::move(opened).error());
-      append_approval(answer.body, *opened);
+      append_approval(answer.body, *opened, true);
       return answer;
     }
     auto begun = runs::request_approval(unit, call, request);
@@ -89,17 +90,17 @@ void decide(Work& work, Exchange exchange) {
     auto decided = runs::decide_approval(unit, id, decision);
     if (!decided) return std::unexpected(std::move(decided).error());
     Answer answer;
-    append_approval(answer.body, *decided);
+    append_approval(answer.body, *decided, true);
     return answer;
   });
 }
 
-void append_escalation(std::string& out, const runs::Escalation& one) {
+void append_escalation(std::string& out, const runs::Escalation& one, bool details) {
   ObjectText object(out);
   object.text("id", one.id).text("subject", one.subject).number("severity", one.severity);
   object.text_or_null("owner", one.owner).text_or_null("client_id", one.client);
   object.text_or_null("run_id", run_of(one.run_number));
-  object.json("details", one.details.empty() ? std::string_view("null") : one.details);
+  object.json("details", !details || one.details.empty() ? std::string_view("null") : one.details);
   object.time("opened_at", one.opened_at).number("age_ms", one.age_ns / kNanosPerMilli);
   object.time("resolved_at", one.closed_at);
   object.text_or_null("resolved_by", one.closed_by).text_or_null("note", one.note).end();
@@ -157,7 +158,12 @@ void resolve(Work& work, Exchange exchange) {
   });
 }
 
-template <auto List, auto Append>
+// Payloads that a person is asked about: for those who may see payloads, and for those who are to act on them.
+bool reveals_details(const Exchange& exchange, Action action) {
+  return reveals_payloads(exchange) || access::could(exchange.caller().grant, action);
+}
+
+template <auto List, auto Append, Action kAct>
 void list(Work& work, Exchange exchange) {
   static constexpr std::string_view kOwn[] = {"all", "limit"};
   const http::Query& query = exchange.request().query;
@@ -165,11 +171,13 @@ void list(Work& work, Exchange exchange) {
   auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 200);
   if (!limit) return exchange.problem(limit.error());
   const bool open = query.get("all") != "true";
+  const bool details = reveals_details(exchange, kAct);
   look(work, std::move(exchange),
-       [open, limit = static_cast<std::int32_t>(*limit)](runs::View& view) -> Result<std::string> {
+       [open, details, limit = static_cast<std::int32_t>(*limit)](runs::View& view) -> Result<std::string> {
          std::string out;
          ObjectText object(out);
-         append_array(object.key("items"), List(view, open, limit), Append);
+         append_array(object.key("items"), List(view, open, limit),
+                      [details](std::string& text, const auto& one) { Append(text, one, details); });
          object.json("next_cursor", "null").end();
          return out;
        });
@@ -178,11 +186,12 @@ void list(Work& work, Exchange exchange) {
 void show(Work& work, Exchange exchange) {
   if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
   const std::string id = exchange.parameter("approval_id");
-  look(work, std::move(exchange), [id](runs::View& view) -> Result<std::string> {
+  const bool details = reveals_details(exchange, Action::kApprove);
+  look(work, std::move(exchange), [id, details](runs::View& view) -> Result<std::string> {
     const auto found = runs::get_approval(view, id);
     if (!found) return fail(ErrorCode::kNotFound, "there is no such approval");
     std::string out;
-    append_approval(out, *found);
+    append_approval(out, *found, details);
     return out;
   });
 }
@@ -198,11 +207,11 @@ void add_approval_routes(Router& router, Work& work) {
     add_get(router, path, Action::kSee, [&work, handle](Exchange exchange) { handle(work, std::move(exchange)); });
   };
   post("/api/v1/approvals", Action::kWork, ask);
-  get("/api/v1/approvals", list<runs::list_approvals, append_approval>);
+  get("/api/v1/approvals", list<runs::list_approvals, append_approval, Action::kApprove>);
   get("/api/v1/approvals/{approval_id}", show);
   post("/api/v1/approvals/{approval_id}/decide", Action::kApprove, decide);
   post("/api/v1/escalations", Action::kWork, escalate);
-  get("/api/v1/escalations", list<runs::list_escalations, append_escalation>);
+  get("/api/v1/escalations", list<runs::list_escalations, append_escalation, Action::kAcknowledge>);
   post("/api/v1/escalations/{escalation_id}/assign", Action::kAssign, assign);
   post("/api/v1/escalations/{escalation_id}/resolve", Action::kAcknowledge, resolve);
 }

@@ -136,14 +136,13 @@ bool Member::whole_number(std::int64_t& out, std::int64_t least, std::int64_t mo
   return true;
 }
 
-bool Member::number(std::string_view name, double& out) {
+bool Member::number(std::string_view name, double& out, double most) {
   if (name != name_) return false;
   if (value_.is_null()) return true;
   double value = 0;
   if (!value_.is_number() || value_.get_double().get(value) != simdjson::SUCCESS) return expected("a number");
-  if (!(value >= 0) || !std::isfinite(value)) {
-    return fail_with(ErrorCode::kInvalidArgument, "expected a number that is not negative");
-  }
+  if (!(value >= 0)) return fail_with(ErrorCode::kInvalidArgument, "expected a number that is not negative");
+  if (!(value <= most)) return fail_with(ErrorCode::kInvalidArgument, fmt::format("expected at most {}", most));
   out = value;
   return true;
 }

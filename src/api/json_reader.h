@@ -74,7 +74,8 @@ class Member {
     if (whole_number(value, least, most)) out = static_cast<T>(value);
     return true;
   }
-  bool number(std::string_view name, double& out);  // not negative
+  // From 0 to `most`.
+  bool number(std::string_view name, double& out, double most = std::numeric_limits<double>::max());
   bool time(std::string_view name, UnixNanos& out);
   bool time(std::string_view name, std::optional<UnixNanos>& out);
   // The value as compact JSON; kTooLarge with its size.

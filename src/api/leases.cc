@@ -93,25 +93,32 @@ std::string answer_text(const runs::Leased& leased, bool payloads, const std::ve
   return out;
 }
 
-void answer(Work& work, Exchange exchange, Scope scope, runs::Leased leased, bool payloads) {
+void answer(Work& work, Exchange exchange, const Scope& scope, const runs::Actor& actor, runs::Leased leased,
+            bool payloads) {
   const bool resumes = std::ranges::any_of(leased.runs, &runs::LeasedRun::has_steps);
   if (!resumes) return exchange.json(answer_text(leased, payloads, {}));
   // The few that go on after earlier attempts: what those did is read beside the queue's writer.
+  const auto held = std::make_shared<const runs::Leased>(std::move(leased));
   work.rooms.runs->read(
-      std::move(scope),
-      [leased = std::move(leased), payloads](runs::View& view) -> Result<std::string> {
+      scope,
+      [held, payloads](runs::View& view) -> Result<std::string> {
         std::vector<std::string> memos;
-        memos.reserve(leased.runs.size());
-        for (const runs::LeasedRun& run : leased.runs) {
+        memos.reserve(held->runs.size());
+        for (const runs::LeasedRun& run : held->runs) {
           memos.push_back(run.has_steps ? memo_of(view, run.id) : std::string());
         }
         if (view.failure()) return std::unexpected(*view.failure());
-        return answer_text(leased, payloads, memos);
+        return answer_text(*held, payloads, memos);
       },
-      runs::Runs::Done<std::string>([exchange = std::move(exchange)](Result<std::string> text) mutable {
-        if (!text) return exchange.problem(text.error());
-        exchange.json(std::move(*text));
-      }));
+      runs::Runs::Done<std::string>(
+          [&work, exchange = std::move(exchange), scope, actor, held](Result<std::string> text) mutable {
+            if (!text) {
+              // Nobody knows of these leases: they are not to run out and count as failures.
+              work.rooms.runs->give_back_all(scope, actor, *held);
+              return exchange.problem(text.error());
+            }
+            exchange.json(std::move(*text));
+          }));
 }
 
 // Says that the worker is there, beside its lease and without delaying it. One that nobody has heard of is registered
@@ -150,12 +157,12 @@ void lease(Work& work, Exchange exchange) {
   note_worker(work, scope, actor, wanted.request, gone);
   const auto deadline = work.clock.monotonic() + std::chrono::milliseconds(wanted.wait_ms);
   work.rooms.runs->lease_when_ready(
-      scope, std::move(actor), std::move(wanted.request), deadline,
-      runs::Runs::Done<runs::Leased>([&work, exchange = std::move(exchange), scope, payloads = wanted.payloads, worker,
-                                      gone](Result<runs::Leased> leased) mutable {
+      scope, actor, std::move(wanted.request), deadline,
+      runs::Runs::Done<runs::Leased>([&work, exchange = std::move(exchange), scope, actor, payloads = wanted.payloads,
+                                      worker, gone](Result<runs::Leased> leased) mutable {
         work.polls.remove(scope.workspace, worker, gone);
         if (!leased) return exchange.problem(leased.error());
-        answer(work, std::move(exchange), std::move(scope), std::move(*leased), payloads);
+        answer(work, std::move(exchange), scope, actor, std::move(*leased), payloads);
       }),
       gone.get_token());
 }

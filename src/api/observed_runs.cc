@@ -50,8 +50,9 @@ Result<void> read_step(simdjson::dom::element element, const JsonPlace& place, r
            member.text("status", status, 16) || member.time("started_at", out.started_at) ||
            member.time("finished_at", out.finished_at) ||
            member.integer("duration_ms", out.duration_ms, 0, std::numeric_limits<std::int32_t>::max()) ||
-           member.integer("tokens", out.tokens, 0, std::numeric_limits<std::int64_t>::max()) ||
-           member.number("cost_usd", out.cost_usd) || member.json("result", out.result, kLimits.result_bytes_max) ||
+           member.integer("tokens", out.tokens, 0, kTokensMax) ||
+           member.number("cost_usd", out.cost_usd, kCostUsdMax) ||
+           member.json("result", out.result, kLimits.result_bytes_max) ||
            member.integer("retry_count", out.retry_count, 0, 1'000'000) ||
            member.object("error", [&](simdjson::dom::element value, const JsonPlace& inner) {
              return read_error(value, inner, out.error);
@@ -131,8 +132,8 @@ void end(Work& work, Exchange exchange) {
   const JsonPlace top;
   auto read = read_members(document->root(), top, [&](Member& member) {
     return member.text("status", status, 16) || member.json("result", ended.result, kLimits.result_bytes_max) ||
-           member.integer("tokens", ended.tokens, 0, std::numeric_limits<std::int64_t>::max()) ||
-           member.number("cost_usd", ended.cost_usd) || member.time("finished_at", ended.finished_at) ||
+           member.integer("tokens", ended.tokens, 0, kTokensMax) ||
+           member.number("cost_usd", ended.cost_usd, kCostUsdMax) || member.time("finished_at", ended.finished_at) ||
            member.integer("retry_count", ended.retry_count, 0, 1'000'000) ||
            member.object("error", [&](simdjson::dom::element value, const JsonPlace& inner) {
              return read_error(value, inner, ended.error);
@@ -147,6 +148,9 @@ void end(Work& work, Exchange exchange) {
   change(work, std::move(exchange), [ended, status](runs::Unit& unit) -> Result<Answer> {
     const runs::RunId id{ended.run_id};
     if (status == "cancelled") {
+      // A managed one is cancelled by people, or by whoever holds its lease.
+      const auto run = runs::load_run(unit, id);
+      if (!run || run->kind != runs::RunKind::kObserved) return runs::no_such_run(id);
       if (auto done = runs::cancel_run(unit, id, "its executor says so"); !done) {
         return std::unexpected(std::move(done).error());
       }

@@ -2,6 +2,8 @@
 // workflow_failures, webhook_events and audit_logs. POST one, or {"records":[…]}; GET lists them.
 #include <fmt/format.h>
 
+#include <boost/json.hpp>
+
 #include <memory>
 #include <vector>
 
@@ -98,6 +100,15 @@ Result<Writer> read_record(Work&, const Exchange&, simdjson::dom::element elemen
   });
 }
 
+// For those who may not see payloads.
+std::string without_payload(const std::string& fields) {
+  boost::json::error_code error;
+  boost::json::value record = boost::json::parse(fields, error);
+  if (error || !record.is_object()) return "{}";
+  record.get_object().erase("payload");
+  return boost::json::serialize(record);
+}
+
 template <runs::Collection kCollection>
 void list_records(Work& work, Exchange exchange) {
   static constexpr std::string_view kOwn[] = {"client_id", "ref", "status", "limit", "cursor"};
@@ -110,12 +121,14 @@ void list_records(Work& work, Exchange exchange) {
                             .status = std::string(query.get("status")),
                             .before = std::string(query.get("cursor")),
                             .limit = static_cast<std::int32_t>(*limit)};
-  look(work, std::move(exchange), [filter = std::move(filter)](runs::View& view) -> Result<std::string> {
+  const bool reveals = reveals_payloads(exchange);
+  look(work, std::move(exchange), [filter = std::move(filter), reveals](runs::View& view) -> Result<std::string> {
     const auto found = runs::list_records(view, kCollection, filter);
     std::string out;
     ObjectText object(out);
-    append_array(object.key("items"), found,
-                 [](std::string& text, const runs::Record& record) { text += record.fields; });
+    append_array(object.key("items"), found, [reveals](std::string& text, const runs::Record& record) {
+      text += reveals ? record.fields : without_payload(record.fields);
+    });
     const bool full = found.size() == static_cast<std::size_t>(filter.limit);
     object.text_or_null("next_cursor", full ? found.back().id : std::string()).end();
     return out;
@@ -217,7 +230,7 @@ Result<Writer> read_audit(Work& work, const Exchange& exchange, simdjson::dom::e
   record.identifiers = {{"run_id", run_id}, {"step_id", step_id}};
   if (record.actor_id.empty()) {
     record.actor_type = "token";
-    record.actor_id = exchange.caller().grant.sender;
+    record.actor_id = exchange.caller().grant.actor_id;
   }
   return Writer([&auditor = *work.rooms.auditor, record](runs::Unit& unit) mutable -> Result<std::string> {
     ledger::AuditRecord one = record;

@@ -46,8 +46,7 @@ Result<void> check_lease(const JsonPlace& place, const One& one) {
 
 template <class One>
 bool reads_usage(Member& member, One& one) {
-  return member.integer("tokens", one.tokens, 0, std::numeric_limits<std::int64_t>::max()) ||
-         member.number("cost_usd", one.cost_usd);
+  return member.integer("tokens", one.tokens, 0, kTokensMax) || member.number("cost_usd", one.cost_usd, kCostUsdMax);
 }
 
 Result<void> read_completion(simdjson::dom::element element, const JsonPlace& place, runs::Completion& out) {

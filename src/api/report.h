@@ -14,6 +14,10 @@
 
 namespace fettle::api {
 
+// Of one report: sums of a month stay far from overflowing.
+constexpr std::int64_t kTokensMax = 1'000'000'000'000;
+constexpr double kCostUsdMax = 1e9;
+
 enum class ReportOp : std::uint8_t { kStepStart, kStepComplete, kStepFail, kFail, kRelease, kSleep, kWait, kLog };
 
 // One report of another kind than completions and heartbeats.

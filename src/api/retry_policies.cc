@@ -66,6 +66,10 @@ void list(Work& work, Exchange exchange) {
 void set(Work& work, Exchange exchange) {
   auto one = read_policy(exchange.body());
   if (!one) return exchange.problem(one.error());
+  // It holds for every client.
+  if (auto allowed = check_reach(exchange.caller().grant, Action::kEditRules, ""); !allowed) {
+    return exchange.problem(allowed.error());
+  }
   change(work, std::move(exchange), [one = std::move(*one)](runs::Unit& unit) -> Result<Answer> {
     if (auto done = runs::set_policy(unit, one.workflow, one.step, one.policy); !done) {
       return std::unexpected(std::move(done).error());
@@ -81,6 +85,9 @@ void remove(Work& work, Exchange exchange) {
   const http::Query& query = exchange.request().query;
   if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
   const std::string workflow(query.get("workflow")), step(query.get("step"));
+  if (auto allowed = check_reach(exchange.caller().grant, Action::kEditRules, ""); !allowed) {
+    return exchange.problem(allowed.error());
+  }
   change(work, std::move(exchange), [workflow, step](runs::Unit& unit) -> Result<Answer> {
     if (auto done = runs::remove_policy(unit, workflow, step); !done) return std::unexpected(std::move(done).error());
     return Answer{.status = 200, .body = "{}"};

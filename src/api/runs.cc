@@ -198,7 +198,7 @@ void enqueue(Work& work, Exchange exchange) {
   auto document = JsonDocument::parse(exchange.body());
   if (!document) return exchange.problem(document.error());
   auto batch = std::make_unique<Batch>();
-  batch->actor = exchange.caller().grant.sender;
+  batch->actor = exchange.caller().grant.actor_id;
   const JsonPlace top;
   simdjson::dom::element list;
   const bool many = document->root()["runs"].get(list) == simdjson::SUCCESS;

@@ -272,6 +272,10 @@ void set_rule(Work& work, Exchange exchange) {
            member.texts("proofs", rule.proofs, 16);
   });
   if (!read) return exchange.problem(read.error());
+  // It holds for every client.
+  if (auto allowed = check_reach(exchange.caller().grant, Action::kEditRules, ""); !allowed) {
+    return exchange.problem(allowed.error());
+  }
   change(work, std::move(exchange), [rule](runs::Unit& unit) -> Result<Answer> {
     if (auto done = runs::set_proof_rule(unit, rule); !done) return std::unexpected(std::move(done).error());
     return Answer{.status = 200, .body = "{}"};

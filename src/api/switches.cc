@@ -19,6 +19,14 @@ bool reads_reach(Member& member, runs::Reach& reach) {
          member.text("tool", reach.tool) || member.text("agent", reach.agent);
 }
 
+// What names any part is no switch for the whole workspace, though it may reach every client.
+Result<void> check_switch(const access::Grant& caller, Action action, const runs::Reach& reach) {
+  const bool is_part = reach != runs::Reach{};
+  if (is_part && reach.client.empty() && caller.scope.clients.empty())
+    return check_reach(caller, action, "every client");
+  return check_reach(caller, action, reach.client);
+}
+
 void throw_one(Work& work, Exchange exchange) {
   auto document = JsonDocument::parse(exchange.body());
   if (!document) return exchange.problem(document.error());
@@ -39,7 +47,7 @@ void throw_one(Work& work, Exchange exchange) {
     auto thrown = runs::throw_switch(unit, request);
     if (!thrown) return std::unexpected(std::move(thrown).error());
     // Refused, it is undone with the transaction.
-    if (auto allowed = check_reach(caller, Action::kStop, request.reach.client); !allowed) {
+    if (auto allowed = check_switch(caller, Action::kStop, request.reach); !allowed) {
       return std::unexpected(std::move(allowed).error());
     }
     Answer answer{.status = 201, .body = {}};
@@ -62,7 +70,7 @@ void resume(Work& work, Exchange exchange) {
     auto lifted = runs::lift_switch(unit, id, reason);
     if (!lifted) return std::unexpected(std::move(lifted).error());
     // Refused, it is undone with the transaction.
-    if (auto allowed = check_reach(caller, Action::kResume, lifted->reach.client); !allowed) {
+    if (auto allowed = check_switch(caller, Action::kResume, lifted->reach); !allowed) {
       return std::unexpected(std::move(allowed).error());
     }
     Answer answer;

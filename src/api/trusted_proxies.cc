@@ -20,6 +20,12 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
+bool is_forwarded_for(std::string_view name) {
+  constexpr std::string_view kName = "x-forwarded-for";
+  return std::ranges::equal(name, kName, {},
+                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+}
+
 // "127.0.0.1:5123" and "[::1]:80" without their ports; anything else as it is.
 std::string_view host_of(std::string_view text) {
   if (text.starts_with('[')) return text.substr(1, text.find(']') == std::string_view::npos ? 0 : text.find(']') - 1);
@@ -93,7 +99,14 @@ std::string TrustedProxies::client_of(const http::Request& request) const {
   std::string_view at = host_of(request.remote);
   if (!trusts(at)) return std::string(at);
   // Each proxy adds whom it heard from at the end: what an untrusted one wrote before that is hearsay.
-  std::string_view chain = request.headers.get("X-Forwarded-For");
+  // It may add a field of its own instead of to the client's: they count as one list.
+  std::string fields;
+  for (const auto& [name, value] : request.headers) {
+    if (!is_forwarded_for(name)) continue;
+    if (!fields.empty()) fields += ',';
+    fields += value;
+  }
+  std::string_view chain = fields;
   for (int hop = 0; hop < kHopsMax && !chain.empty(); ++hop) {
     const std::size_t comma = chain.rfind(',');
     const std::string_view last = host_of(trimmed(comma == std::string_view::npos ? chain : chain.substr(comma + 1)));

@@ -110,9 +110,10 @@ void change(Work& work, Exchange exchange, std::move_only_function<Result<Answer
   std::optional<Key> key;
   if (const auto& headers = exchange.request().headers; keyed == Keyed::kYes && headers.has("Idempotency-Key")) {
     const access::Grant& grant = exchange.caller().grant;
-    key = Key{.key = {.actor = grant.sender,
+    // With the query, which some endpoints read beside the body.
+    key = Key{.key = {.actor = grant.actor_id,
                       .method = exchange.request().method,
-                      .path = exchange.request().path,
+                      .path = exchange.request().target,
                       .key = std::string(unquoted(headers.get("Idempotency-Key")))},
               .fingerprint = ledger::payload_fingerprint(exchange.request().body),
               .now = work.clock.now()};

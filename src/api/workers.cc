@@ -75,7 +75,9 @@ void append_worker(std::string& out, const runs::Worker& worker) {
 void append_pool(std::string& out, const runs::PoolCapacity& pool) {
   ObjectText object(out);
   object.text("pool", pool.pool).number("workers", pool.workers).number("lost", pool.lost);
-  object.number("draining", pool.draining).number("capacity", pool.capacity).number("in_use", pool.in_use).end();
+  object.number("draining", pool.draining).number("capacity", pool.capacity).number("in_use", pool.in_use);
+  const double share = pool.capacity == 0 ? 0 : static_cast<double>(pool.in_use) / static_cast<double>(pool.capacity);
+  object.number("runner_capacity_in_use", share).end();
 }
 
 void list(Work& work, Exchange exchange) {

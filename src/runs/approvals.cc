@@ -305,9 +305,6 @@ Result<void> close_escalation(Unit& unit, std::string_view id, std::string_view 
 #define FETTLE_ESCALATION_COLUMNS \
   "id, run, client, subject, details, severity, owner, opened_at, closed_at, closed_by, note"
 
-#define FETTLE_ESCALATION_COLUMNS \
-  "id, run, client, subject, details, severity, owner, opened_at, closed_at, closed_by, note"
-
 std::vector<Escalation> list_escalations(View& view, bool only_open, std::int32_t limit) {
   constexpr db::Sql kOpen(
       "SELECT " FETTLE_ESCALATION_COLUMNS

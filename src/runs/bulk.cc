@@ -50,14 +50,16 @@ Packed unpack(std::string_view text) {
   return out;
 }
 
-#define FETTLE_BULK_COLUMNS "id, action, state, total, done, skipped, reason, actor, created_at, finished_at"
+#define FETTLE_BULK_COLUMNS "id, action, state, total, done, skipped, reason, actor, created_at, finished_at, filter"
 
 BulkJob job_from(View& view, const db::Row& row) {
   BulkJob job;
   std::int64_t number = 0;
   std::uint8_t action = 0, state = 0;
+  std::string filter;
   view.read(row, number, action, state, job.total, job.done, job.skipped, job.reason, job.actor, job.created_at,
-            job.finished_at);
+            job.finished_at, filter);
+  job.client = unpack(filter).names[0];
   job.id = format_number(kPrefix, number);
   job.action = static_cast<BulkAction>(action);
   job.state = static_cast<BulkState>(state);
@@ -134,7 +136,9 @@ std::optional<BulkJob> get_bulk(View& view, std::string_view id) {
   const db::Rows rows = view.rows("SELECT " FETTLE_BULK_COLUMNS " FROM bulk_jobs WHERE workspace = $1 AND id = $2",
                                   {view.workspace(), *number});
   if (rows.empty()) return std::nullopt;
-  return job_from(view, rows[0]);
+  BulkJob job = job_from(view, rows[0]);
+  if (!view.allows(job.client)) return std::nullopt;
+  return job;
 }
 
 std::vector<BulkJob> list_bulk(View& view, std::int32_t limit) {
@@ -142,7 +146,8 @@ std::vector<BulkJob> list_bulk(View& view, std::int32_t limit) {
   for (const db::Row row :
        view.rows("SELECT " FETTLE_BULK_COLUMNS " FROM bulk_jobs WHERE workspace = $1 ORDER BY id DESC LIMIT $2",
                  {view.workspace(), limit})) {
-    out.push_back(job_from(view, row));
+    BulkJob job = job_from(view, row);
+    if (view.allows(job.client)) out.push_back(std::move(job));
   }
   return out;
 }
@@ -179,6 +184,7 @@ std::vector<BulkRun> list_bulk_runs(View& view, std::string_view id, std::int32_
 
 std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
   std::int64_t changed = 0;
+  std::int32_t left = items_max;  // of all jobs: what one transaction tells has a limit
   Gate gate(unit);
   for (const db::Row row : unit.rows("SELECT id, action, filter, from_scratch, reason, actor, cursor, up_to, created_at"
                                      " FROM bulk_jobs WHERE workspace = $1 AND state = 0 ORDER BY id",
@@ -188,13 +194,14 @@ std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
     std::uint8_t action = 0;
     std::string filter, reason, actor;
     bool from_scratch = false;
+    if (left <= 0) break;
     if (!unit.read(row, number, action, filter, from_scratch, reason, actor, cursor, up_to, created_at)) break;
     const Packed parts = unpack(filter);
     const db::Rows found =
         unit.rows("SELECT id FROM runs WHERE workspace = $1 AND " FETTLE_BULK_MATCHES
                   " AND id > $10 AND id < $11 ORDER BY id LIMIT $12",
                   {unit.workspace(), parts.names[0], parts.names[1], parts.names[2], parts.names[3], parts.names[4],
-                   parts.names[5], parts.from, std::min(parts.until, created_at + 1), cursor, up_to, items_max});
+                   parts.names[5], parts.from, std::min(parts.until, created_at + 1), cursor, up_to, left});
     std::int32_t done = 0, skipped = 0;
     for (const db::Row match : found) {
       if (!unit.read(match, cursor)) break;
@@ -214,7 +221,8 @@ std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
       ++(did ? done : skipped);
     }
     changed += done;
-    const bool finished = found.size() < static_cast<std::size_t>(items_max);
+    const bool finished = found.size() < static_cast<std::size_t>(left);
+    left -= static_cast<std::int32_t>(found.size());
     unit.execute(
         "UPDATE bulk_jobs SET cursor = $3, done = done + $4, skipped = skipped + $5, state = $6, finished_at = $7"
         " WHERE workspace = $1 AND id = $2",

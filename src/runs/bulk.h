@@ -43,6 +43,7 @@ struct BulkJob {
   BulkState state = BulkState::kRunning;
   std::int32_t total = 0, done = 0, skipped = 0;  // skipped: changed by somebody else in between
   std::string reason, actor;
+  std::string client;  // the only one it reaches; empty: all
   UnixNanos created_at = 0;
   std::optional<UnixNanos> finished_at;
 };
@@ -63,7 +64,8 @@ std::vector<BulkRun> list_bulk_runs(View& view, std::string_view id, std::int32_
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 
-// Takes each open job of the workspace further by at most `items_max` runs. How many were changed.
+// Takes the open jobs of the workspace further by at most `items_max` runs altogether, oldest first. How many were
+// changed.
 std::int64_t drive_bulk(Unit& unit, std::int32_t items_max);
 
 }  // namespace fettle::runs

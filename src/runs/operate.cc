@@ -146,10 +146,13 @@ Result<void> resume_run(Unit& unit, const RunId& id, std::string_view reason) {
   if (!run) return std::unexpected(run.error());
   if (run->hold_key != kPauseHold) return wrong_state(*run, "resumed");
   if (auto allowed = take_over(unit, *run); !allowed) return allowed;
-  if (run->due_at && *run->due_at > unit.now()) {
+  // What waits in a step (a sleep, a signal, a person) waits there again when the run reaches it.
+  std::int64_t waits_in_step = 0;
+  unit.first("SELECT count(*) FROM run_steps WHERE workspace = $1 AND run = $2 AND generation = $3 AND state = 3",
+             {unit.workspace(), run->number, run->generation}, waits_in_step);
+  if (run->due_at && *run->due_at > unit.now() && waits_in_step == 0) {
     make_waiting(unit, *run, WaitKind::kScheduled, run->due_at);
   } else {
-    // A wait without a time begins again when the run reaches its step.
     make_ready(unit, *run);
   }
   audit_decision(unit, *run, "run.resume", RunState::kHeld, reason);

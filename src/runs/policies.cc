@@ -25,6 +25,11 @@ std::string sha256_id(std::string_view content) {
 
 Result<std::string> store_policy_snapshot(Unit& unit, std::string_view content) {
   if (content.empty()) return fail(ErrorCode::kInvalidArgument, "the policy is empty");
+  // Once there is one, every side effect of the workspace has to name one.
+  if (!unit.scope().clients.empty()) {
+    return fail(ErrorCode::kPermissionDenied,
+                "a policy holds for the whole workspace, and you may act for some clients");
+  }
   if (auto good = check_size("policy", content, kContentBytesMax); !good) return std::unexpected(good.error());
   std::string id = sha256_id(content);
   const std::int64_t stored = unit.execute(
@@ -147,10 +152,6 @@ Result<void> decide_policy_block(Unit& unit, std::string_view id, Verdict verdic
   unit.audit(std::move(audit));
   return {};
 }
-
-#define FETTLE_BLOCK_COLUMNS                                                                              \
-  "id, policy, reason, content_ref, policy_snapshot_id, client, platform, lane, agent, run, blocked_at, " \
-  "verdict, decided_by, decided_at, note"
 
 #define FETTLE_BLOCK_COLUMNS                                                                              \
   "id, policy, reason, content_ref, policy_snapshot_id, client, platform, lane, agent, run, blocked_at, " \

@@ -161,6 +161,13 @@ Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest
   cold.reserve(requests.size() * kInsertDataWidth);
   // Policies are few and repeat within a call.
   std::unordered_map<std::string_view, std::int32_t> max_retries;
+  struct Told {
+    bool later;
+    const EnqueueRequest* request;
+    Identifiers identifiers;
+  };
+  std::vector<Told> told;
+  told.reserve(requests.size());
   for (const EnqueueRequest& request : requests) {
     if (!request.run_id.empty()) {
       if (const auto found = known.find(request.run_id); found != known.end()) {
@@ -217,8 +224,12 @@ Result<std::vector<Enqueued>> enqueue(Unit& unit, std::span<const EnqueueRequest
     if (!request.correlation_id.empty()) identifiers.push_back({"correlation_id", request.correlation_id});
     if (!request.trace_id.empty()) identifiers.push_back({"trace_id", request.trace_id});
     out.push_back({RunId{run.shown_id()}, true});
-    unit.event(later ? "run.scheduled" : "run.enqueued", std::move(identifiers));
-    if (!later) unit.wake(request.pool, request.workflow);
+    told.push_back({later, &request, std::move(identifiers)});
+  }
+  // Nothing is told of a batch of which a later part was refused.
+  for (Told& one : told) {
+    unit.event(one.later ? "run.scheduled" : "run.enqueued", std::move(one.identifiers));
+    if (!one.later) unit.wake(one.request->pool, one.request->workflow);
   }
   unit.execute_many(kInsertRun, kInsertRunWidth, hot);
   unit.execute_many(kInsertData, kInsertDataWidth, cold);

@@ -56,9 +56,9 @@ void Runs::lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std:
   poll(std::move(made));
 }
 
-void Runs::give_back_all(const Poll& poll, const Leased& leased) {
+void Runs::give_back_all(const Scope& scope, const Actor& actor, const Leased& leased) {
   write(
-      poll.scope, poll.actor,
+      scope, actor,
       [runs = leased.runs](Unit& unit) -> Result<void> {
         for (const LeasedRun& run : runs) {
           if (auto done = give_back(unit, run.id, run.attempt); !done) return std::unexpected(done.error());
@@ -80,7 +80,7 @@ void Runs::poll(std::shared_ptr<Poll> poll) {
       },
       Done<Leased>([this, poll, ticket](Result<Leased> leased) mutable {
         if (poll->stop.stop_requested()) {
-          if (leased && !leased->runs.empty()) give_back_all(*poll, *leased);
+          if (leased && !leased->runs.empty()) give_back_all(poll->scope, poll->actor, *leased);
           return poll->done(Leased{});
         }
         if (!leased || !leased->runs.empty()) return poll->done(std::move(leased));
@@ -111,11 +111,16 @@ Result<UpkeepReport> Runs::upkeep_and_wait() {
   });
   if (!due) return std::unexpected(std::move(due).error().within("looking for runs that are due"));
   UpkeepReport report;
+  std::optional<Error> failed;
   for (const WorkspaceId& workspace : *due) {
     auto one = write_and_wait(Scope{workspace, {}}, Actor{},
                               [this](Unit& unit) -> Result<UpkeepReport> { return upkeep(unit, options_.upkeep); });
-    if (!one) return std::unexpected(std::move(one).error().within("upkeep of workspace " + workspace.value));
-    report += *one;
+    // The others are not to wait for one that cannot.
+    if (one) {
+      report += *one;
+    } else if (!failed) {
+      failed = std::move(one).error().within("upkeep of workspace " + workspace.value);
+    }
   }
   // What another replica readied: nobody here was told.
   std::map<std::string, std::vector<std::string>> pools;
@@ -141,6 +146,7 @@ Result<UpkeepReport> Runs::upkeep_and_wait() {
     if (!wakes) return std::unexpected(std::move(wakes).error().within("looking for runs that are ready"));
     waiters_.notify(WorkspaceId{workspace}, *wakes);
   }
+  if (failed) return std::unexpected(std::move(*failed));
   return report;
 }
 

@@ -101,6 +101,9 @@ class Runs {
   void lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std::chrono::nanoseconds deadline,
                         Done<Leased> done, std::stop_token stop = {});
 
+  // Gives back what was leased and could not be handed over; what fails comes back when its lease runs out.
+  void give_back_all(const Scope& scope, const Actor& actor, const Leased& leased);
+
   // One round of upkeep over all workspaces. Blocks on the store; call it on a thread of its own, every 250 ms. Several
   // replicas may do it at once.
   Result<UpkeepReport> upkeep_and_wait();
@@ -116,7 +119,6 @@ class Runs {
   struct Poll;
   Stamp stamp();
   void poll(std::shared_ptr<Poll> poll);
-  void give_back_all(const Poll& poll, const Leased& leased);
 
   // Constant after construction.
   db::Database& database_;

@@ -296,7 +296,7 @@ Result<Reserved> reserve(Unit& unit, const EffectRequest& request) {
     Audit audit;
     audit.action = request.action;
     audit.target_type = "side_effect";
-    audit.target_id = request.target;
+    if (request.target.size() <= ledger::kIdentifierValueBytesMax) audit.target_id = request.target;
     audit.result = "blocked";
     audit.reason = stop->id;
     audit.identifiers = {{"client_id", request.client}, {"platform", request.platform}, {"lane", request.lane}};

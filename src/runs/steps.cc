@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "runs/json.h"
@@ -84,6 +85,10 @@ void note_progress(Unit& unit, Run& run, std::int64_t tokens, double cost_usd) {
 }
 
 std::string signal_of(std::string_view name, std::string_view key) { return fmt::format("{}\x1f{}", name, key); }
+// As it is kept when its sender may act for that client alone.
+std::string signal_for_client(std::string_view wanted, std::string_view client) {
+  return fmt::format("{}\x1f{}", wanted, client);
+}
 
 Result<void> check_signal(const Unit& unit, std::string_view name, std::string_view key) {
   if (auto good = check_name("signal", name, unit.limits()); !good) return good;
@@ -97,6 +102,21 @@ void complete_row(Unit& unit, const Run& run, std::string_view step, std::string
       " WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = $4 AND state <> 1",
       {unit.workspace(), run.number, run.generation, step, unit.now(), result});
   unit.event("step.completed", identifiers_of_step(run, step));
+}
+
+// What a run's steps have left behind goes out with each of its leases. Looked at only where it can be near its limit.
+Result<void> check_memo(Unit& unit, const Run& run, std::size_t added) {
+  constexpr std::size_t kSmall = 4'096;
+  if ((static_cast<std::size_t>(run.steps) + 1) * std::max(added, kSmall) <= unit.limits().memo_bytes_max) return {};
+  std::int64_t kept = 0;
+  unit.first(
+      "SELECT coalesce(sum(length(result)), 0) FROM run_steps WHERE workspace = $1 AND run = $2 AND generation = $3",
+      {unit.workspace(), run.number, run.generation}, kept);
+  if (static_cast<std::size_t>(kept) + added <= unit.limits().memo_bytes_max) return {};
+  return fail(ErrorCode::kTooLarge,
+              fmt::format("the results of a run's steps have {} bytes, at most {} fit: keep what is "
+                          "large elsewhere and its address here",
+                          static_cast<std::size_t>(kept) + added, unit.limits().memo_bytes_max));
 }
 
 Result<void> check_cost(std::int64_t tokens, double cost_usd) {
@@ -155,6 +175,7 @@ Result<Applied> complete_step(Unit& unit, const StepCall& call, const StepResult
   Run& run = *live->run;
   const std::optional<Row> row = find_step(unit, run, call.step);
   if (row && row->state == StepState::kCompleted) return Applied::kApplied;
+  if (auto good = check_memo(unit, run, result.result.size()); !good) return std::unexpected(good.error());
   if (!row) {
     if (auto made = insert_step(unit, run, call.step, StepState::kRunning, std::nullopt); !made) {
       return std::unexpected(made.error());
@@ -301,15 +322,17 @@ Result<StepBegun> wait_signal(Unit& unit, const StepCall& call, std::string_view
   const std::optional<Row> row = find_step(unit, run, call.step);
   std::int64_t came = 0;
   std::string payload;
-  // One that came before anybody waited is for the first who does.
-  if (!row && unit.first("SELECT id, payload FROM run_signals WHERE workspace = $1 AND signal = $2 AND expires_at > $3"
-                         " ORDER BY id LIMIT 1",
-                         {unit.workspace(), wanted, unit.now()}, came, payload)) {
-    unit.execute("DELETE FROM run_signals WHERE workspace = $1 AND signal = $2 AND id = $3",
-                 {unit.workspace(), wanted, came});
+  std::string kept_as;
+  // One that came before anybody waited is for the first who does, within the client that it was sent for.
+  if (!row && unit.first("SELECT signal, id, payload FROM run_signals WHERE workspace = $1 AND signal IN ($2, $4)"
+                         " AND expires_at > $3 ORDER BY id LIMIT 1",
+                         {unit.workspace(), wanted, unit.now(), signal_for_client(wanted, run.client)}, kept_as, came,
+                         payload)) {
     if (auto made = insert_step(unit, run, call.step, StepState::kWaiting, std::nullopt); !made) {
       return std::unexpected(made.error());
     }
+    unit.execute("DELETE FROM run_signals WHERE workspace = $1 AND signal = $2 AND id = $3",
+                 {unit.workspace(), kept_as, came});
     complete_row(unit, run, call.step, payload);
     note_progress(unit, run, 0, 0);
     return StepBegun{StepAnswer::kDone, payload, 0};
@@ -338,17 +361,30 @@ Result<std::int64_t> signal(Unit& unit, std::string_view name, std::string_view 
     return fail(ErrorCode::kInvalidArgument, "a signal is kept for at most 31 days");
   }
   const std::string wanted = signal_of(name, key);
-  const db::Rows rows = unit.rows("DELETE FROM run_waits WHERE workspace = $1 AND signal = $2 RETURNING run, step",
-                                  {unit.workspace(), wanted});
+  // Whoever may see some clients alone wakes the runs of those, and keeps nothing for others.
+  const db::Rows rows = unit.rows(
+      "SELECT w.run, w.step, r.client FROM run_waits w JOIN runs r ON r.workspace = w.workspace AND r.id = w.run"
+      " WHERE w.workspace = $1 AND w.signal = $2",
+      {unit.workspace(), wanted});
   std::int64_t woken = 0;
   for (const db::Row row : rows) {
     std::int64_t run = 0;
-    std::string step;
-    if (unit.read(row, run, step) && end_wait(unit, run, step, payload)) ++woken;
+    std::string step, client;
+    if (!unit.read(row, run, step, client)) break;
+    if (!unit.allows(client)) continue;
+    unit.execute("DELETE FROM run_waits WHERE workspace = $1 AND signal = $2 AND run = $3 AND step = $4",
+                 {unit.workspace(), wanted, run, step});
+    if (end_wait(unit, run, step, payload)) ++woken;
   }
   if (woken == 0 && keep.count() > 0) {
+    const std::vector<ClientId>& clients = unit.scope().clients;
+    if (clients.size() > 1) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "no run waits for this event, and for which of your clients to keep it is not known");
+    }
+    const std::string kept_as = clients.empty() ? wanted : signal_for_client(wanted, clients.front().value);
     unit.execute("INSERT INTO run_signals (workspace, signal, id, payload, expires_at) VALUES ($1, $2, $3, $4, $5)",
-                 {unit.workspace(), wanted, unit.next_number(), payload, unit.now() + keep.count()});
+                 {unit.workspace(), kept_as, unit.next_number(), payload, unit.now() + keep.count()});
   }
   return woken;
 }

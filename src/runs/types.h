@@ -69,9 +69,10 @@ struct SizeLimits {
   std::size_t payload_bytes_max = 256 * 1024;
   std::size_t result_bytes_max = 256 * 1024;
   std::size_t context_bytes_max = 8 * 1024;
-  std::size_t message_bytes_max = 16 * 1024;  // of errors, reasons and notes; stacks too
-  std::size_t list_items_max = 1'000;         // of one call
-  std::size_t steps_max = 10'000;             // of one run
+  std::size_t message_bytes_max = 16 * 1024;      // of errors, reasons and notes; stacks too
+  std::size_t list_items_max = 1'000;             // of one call
+  std::size_t steps_max = 10'000;                 // of one run
+  std::size_t memo_bytes_max = 16 * 1024 * 1024;  // results of all steps of a run: every lease carries them
 };
 
 Result<void> check_size(std::string_view field, std::string_view value, std::size_t bytes_max);

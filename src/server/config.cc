@@ -411,8 +411,7 @@ Result<void> read_file(const std::filesystem::path& path, Config& config, std::m
 }
 
 // What no single setting can tell. `places` says where a key got its value.
-Result<void> check_whole(const Config& config, const std::map<std::string, std::string>& places,
-                         ConfigSources::Purpose purpose) {
+Result<void> check_whole(const Config& config, const std::map<std::string, std::string>& places) {
   const auto at = [&](std::string_view key, std::string what) {
     const auto place = places.find(std::string(key));
     return fail(ErrorCode::kInvalidArgument, place == places.end()
@@ -429,10 +428,6 @@ Result<void> check_whole(const Config& config, const std::map<std::string, std::
                                    *address));
       }
     }
-  } else if (config.tokens.empty() && purpose == ConfigSources::Purpose::kServe) {
-    return at("tokens",
-              "there is none, so nobody could use the server: list one in the configuration file, or start "
-              "with --dev to try Fettle on this machine");
   }
   if (!config.engine.tcp.empty() && !access::is_loopback_address(config.engine.tcp)) {
     return at("engine.tcp", "the engine's own port may be on a loopback address alone");
@@ -493,8 +488,7 @@ Result<Config> load_config(const ConfigSources& sources) {
     if (!done) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", flag_of(key), done.error().message()));
     places[key] = flag_of(key);
   }
-  if (auto whole = check_whole(config, places, sources.purpose); !whole)
-    return std::unexpected(std::move(whole).error());
+  if (auto whole = check_whole(config, places); !whole) return std::unexpected(std::move(whole).error());
   return config;
 }
 

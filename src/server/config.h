@@ -111,9 +111,6 @@ struct Config {
 };
 
 struct ConfigSources {
-  // kInspect: for a look at a configuration, which need not be one that somebody could use: without tokens too.
-  enum class Purpose : std::uint8_t { kServe, kInspect };
-  Purpose purpose = Purpose::kServe;
   std::optional<std::filesystem::path> file;
   // The value of an environment variable, or null.
   std::function<const char*(const std::string& name)> environment = [](const std::string&) { return nullptr; };

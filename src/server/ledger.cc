@@ -23,6 +23,8 @@
 #include "ledger/idempotency.h"
 #include "ledger/outbox.h"
 #include "ledger/schema.h"
+#include "ledger/webhook_events.h"
+#include "ledger/webhook_events.h"
 #include "ledger/witness.h"
 #include "notify/schema.h"
 #include "notify/secret_box.h"
@@ -139,6 +141,8 @@ struct Ledger::Parts {
     auto purged = database->write_and_wait([this, now = clock.now()](db::Transaction& tx) -> Result<std::int64_t> {
       if (auto mine = lease.check(tx); !mine) return std::unexpected(std::move(mine).error());
       if (auto ended = access::purge_ended(tx, now - kEndedKept); !ended) return ended;
+      const UnixNanos before = now - std::chrono::nanoseconds(purging.runs_kept).count();
+      if (auto old = ledger::purge_webhook_events(tx, before); !old) return old;
       return ledger::purge_idempotency_keys(tx, now);
     });
     if (!purged) return std::unexpected(std::move(purged).error());
@@ -210,6 +214,12 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, std::
                                        std::move(*box), runs_kept, config.witness_file);
   if (auto recovered = parts->outbox.recover(); !recovered) {
     return std::unexpected(std::move(recovered).error().within("opening the ledger's outbox"));
+  }
+  // Before anybody can cause an event: telemetry may open hours later, and is to get them all.
+  for (const std::string_view consumer : {"telemetry", "webhooks"}) {
+    if (auto added = parts->outbox.add_consumer(consumer); !added) {
+      return std::unexpected(std::move(added).error().within("opening the ledger's outbox"));
+    }
   }
   parts->start();
   return std::unique_ptr<Ledger>(new Ledger(std::move(parts)));

@@ -50,10 +50,8 @@ void add_config_flags(CLI::App& app, ConfigFlags& flags) {
   }
 }
 
-Result<Config> configuration(const ConfigFlags& flags,
-                             ConfigSources::Purpose purpose = ConfigSources::Purpose::kServe) {
+Result<Config> configuration(const ConfigFlags& flags) {
   ConfigSources sources;
-  sources.purpose = purpose;
   sources.environment = [](const std::string& name) { return std::getenv(name.c_str()); };
   const char* file = std::getenv("FETTLE_CONFIG");
   if (!flags.file.empty()) {
@@ -236,7 +234,7 @@ int run(int argc, char** argv) {
                              : backup_app->parsed()  ? backup_flags
                              : restore_app->parsed() ? restore_flags
                                                      : redact_flags;
-  auto config = configuration(flags, ConfigSources::Purpose::kInspect);
+  auto config = configuration(flags);
   if (!config) return complain(config.error(), kExitNotUnderstood);
   if (backup_app->parsed()) {
     backup.verify_only = backup_app->count("--verify") > 0;

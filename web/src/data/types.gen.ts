@@ -303,6 +303,8 @@ export type WorkerList = {
     readonly draining: number;
     readonly capacity: number;
     readonly in_use: number;
+    /** In use over capacity. */
+    readonly runner_capacity_in_use?: number;
   })[];
   readonly next_cursor: NextCursor;
 };
