@@ -53,7 +53,6 @@ class OutboundClientTest : public testing::Test {
     return result ? ErrorCode{} : result.error().code();
   }
 
-  TestServer server;
   std::function<Response(const Request&)> answer = [](const Request& request) {
     return Response::make(200, "text/plain", request.method + " " + request.target + " " + request.body);
   };
@@ -63,6 +62,8 @@ class OutboundClientTest : public testing::Test {
   FakeResolver resolver;
   OutboundClient strict{{.allow = {}}, resolver};
   OutboundClient local{{.allow = {*Cidr::parse("127.0.0.0/8")}}, resolver};
+  Mailbox<Responder> held;  // requests that nobody answers
+  TestServer server;        // last: its threads use everything above
 };
 
 TEST_F(OutboundClientTest, ANameIsReachedAtItsAddressAndKeepsItsNameInTheRequest) {
@@ -155,16 +156,14 @@ TEST_F(OutboundClientTest, ABodyIsReadUpToItsLimitAndTheAnswerCounts) {
 }
 
 TEST_F(OutboundClientTest, AReceiverThatDoesNotAnswerCostsItsTimeAndNoMore) {
-  Mailbox<Responder> held;
-  server.handler = [&](Request, Responder responder) { held.put(std::move(responder)); };
+  server.handler = [this](Request, Responder responder) { held.put(std::move(responder)); };
   const auto got = local.send({.url = url("127.0.0.1"), .time_max = 50ms});
   EXPECT_EQ(code_of(got), ErrorCode::kDeadlineExceeded);
 }
 
 TEST_F(OutboundClientTest, AStopEndsACallThatWaits) {
-  Mailbox<Responder> held;
   std::stop_source stop;
-  server.handler = [&](Request, Responder responder) {
+  server.handler = [this, stop](Request, Responder responder) mutable {
     held.put(std::move(responder));
     stop.request_stop();
   };
