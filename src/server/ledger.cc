@@ -24,7 +24,6 @@
 #include "ledger/outbox.h"
 #include "ledger/schema.h"
 #include "ledger/webhook_events.h"
-#include "ledger/webhook_events.h"
 #include "ledger/witness.h"
 #include "notify/schema.h"
 #include "notify/secret_box.h"
