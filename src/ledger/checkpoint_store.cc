@@ -79,11 +79,4 @@ Result<std::vector<Checkpoint>> list_checkpoints(db::Reader& reader, const Works
   return found;
 }
 
-Result<std::optional<Checkpoint>> checkpoint_from(db::Reader& reader, const WorkspaceId& workspace,
-                                                  std::uint64_t size_min) {
-  return first_of(reader.query("SELECT " FETTLE_CHECKPOINT_COLUMNS
-                               " FROM audit_checkpoints WHERE workspace = $1 AND size >= $2 ORDER BY size LIMIT 1",
-                               {workspace, static_cast<std::int64_t>(size_min)}));
-}
-
 }  // namespace fettle::ledger

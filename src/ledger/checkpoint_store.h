@@ -23,8 +23,5 @@ Result<std::optional<Checkpoint>> newest_checkpoint(db::Reader& reader, const Wo
 // Those with at most `size_max` records, the newest first.
 Result<std::vector<Checkpoint>> list_checkpoints(db::Reader& reader, const WorkspaceId& workspace,
                                                  std::uint64_t size_max, std::int32_t rows_max);
-// The oldest with at least `size_min` records.
-Result<std::optional<Checkpoint>> checkpoint_from(db::Reader& reader, const WorkspaceId& workspace,
-                                                  std::uint64_t size_min);
 
 }  // namespace fettle::ledger

@@ -166,12 +166,6 @@ Record record_from(View& view, const db::Row& row) {
 
 std::string_view to_string(Collection collection) { return kNames.at(static_cast<std::size_t>(collection)); }
 
-std::optional<Collection> collection_named(std::string_view name) {
-  const auto found = std::ranges::find(kNames, name);
-  if (found == kNames.end()) return std::nullopt;
-  return static_cast<Collection>(found - kNames.begin());
-}
-
 Result<Record> write_record(Unit& unit, Collection collection, std::string_view id, std::string_view fields) {
   if (auto good = check_size("fields", fields, unit.limits().payload_bytes_max); !good) {
     return std::unexpected(good.error());
@@ -295,22 +289,6 @@ std::optional<Record> get_record(View& view, Collection collection, std::string_
   }
   if (out && !view.allows(out->client)) return std::nullopt;
   return out;
-}
-
-std::int64_t count_open_failures(View& view) {
-  std::int64_t count = 0;
-  if (view.scope().clients.empty()) {
-    view.first("SELECT count(*) FROM workflow_failures WHERE workspace = $1 AND status = 'open'", {view.workspace()},
-               count);
-    return count;
-  }
-  for (const ClientId& client : view.scope().clients) {
-    std::int64_t of_one = 0;
-    view.first("SELECT count(*) FROM workflow_failures WHERE workspace = $1 AND status = 'open' AND client = $2",
-               {view.workspace(), client}, of_one);
-    count += of_one;
-  }
-  return count;
 }
 
 }  // namespace fettle::runs

@@ -15,7 +15,6 @@ namespace fettle::runs {
 
 enum class Collection : std::uint8_t { kAgentRuns, kAgentLogs, kWorkflowTriggers, kWorkflowFailures };
 std::string_view to_string(Collection collection);
-std::optional<Collection> collection_named(std::string_view name);
 
 struct Record {
   std::string id;
@@ -40,7 +39,5 @@ struct RecordFilter {
 // stepId, message, retryAttempt, status, kind, workflow, createdAt, resolvedAt.
 std::vector<Record> list_records(View& view, Collection collection, const RecordFilter& filter);
 std::optional<Record> get_record(View& view, Collection collection, std::string_view id);
-// How many workflow failures are open.
-std::int64_t count_open_failures(View& view);
 
 }  // namespace fettle::runs
