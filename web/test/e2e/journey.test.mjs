@@ -18,6 +18,13 @@ import {
 useBrowser();
 const waterfall = '[role=treegrid]';
 
+// Past the gate with a token instead of a person's password.
+async function useToken(page, token) {
+  await page.getByRole('button', { name: 'Use a token' }).click();
+  await page.getByLabel('Token', { exact: true }).fill(token);
+  await page.getByRole('button', { name: 'Continue' }).click();
+}
+
 test('FindsAJourneyByAnyIdentifierFromAnywhere', fixtureOnly, async () => {
   await onPage('/w/default/evidence/logs', {}, async (page) => {
     await page.locator('[role=grid]').waitFor();
@@ -282,8 +289,7 @@ test('SlowFailedAndPartialAnswersAreStatesOfTheirOwn', fixtureOnly, async () => 
     });
     await control({ partial: false, token: 'sesame' });
     await onPage(journey(IDS.crm), { tolerate: ['401', 'Failed to load resource'] }, async (page) => {
-      await page.getByLabel('Token', { exact: true }).fill('sesame');
-      await page.getByRole('button', { name: 'Continue' }).click();
+      await useToken(page, 'sesame');
       await page.locator(waterfall).waitFor();
     });
   } finally {
@@ -299,8 +305,7 @@ test('TheAddressNamesTheWorkspaceOfTheToken', fixtureOnly, async () => {
       [journey(IDS.crm), new RegExp(`/w/acme/evidence/journey\\?id=${IDS.crm}`)],
     ]) {
       await onPage(path, { tolerate: ['401', 'Failed to load resource'] }, async (page) => {
-        await page.getByLabel('Token', { exact: true }).fill('sesame');
-        await page.getByRole('button', { name: 'Continue' }).click();
+        await useToken(page, 'sesame');
         await page.waitForURL(wanted);
         await page.getByRole('banner').getByText('acme', { exact: true }).waitFor();
         assert.match(await page.title(), /· acme · Fettle$|^acme · Fettle$/);
