@@ -13,6 +13,7 @@ import { range, zone } from './data/filters';
 import { Announcements } from './ui/announce';
 import { copyText } from './ui/Copy';
 import { Button } from './ui/Button';
+import { Logo } from './ui/Icon';
 import { Empty } from './ui/States';
 import { useKeys } from './ui/useKeys';
 import { Help } from './shell/Help';
@@ -113,7 +114,9 @@ export function App() {
     document.title = `${title === '' ? '' : `${what}${title} · ${when}`}${workspace} · Fettle`;
   }, [place, subject, time, workspace]);
 
-  useKeys([
+  // Before anybody is known there is nothing to frame: no places, no filters, no ingest.
+  const outside = place === 'welcome' ? <Welcome /> : needsToken.value ? <Gate /> : undefined;
+  const keys: Parameters<typeof useKeys>[0] = [
     { keys: '?', label: 'This list of keys', group: 'Everywhere', run: () => (overlay.value = 'help') },
     { keys: 'mod+k', label: 'Command palette', group: 'Everywhere', run: () => (overlay.value = 'commands') },
     { keys: '/', label: 'Find by any identifier', group: 'Everywhere', run: () => (overlay.value = 'find') },
@@ -141,8 +144,23 @@ export function App() {
         else (document.activeElement as HTMLElement | null)?.blur();
       },
     },
-  ]);
+  ];
+  useKeys(outside ? [] : keys);
 
+  if (outside || place === 'welcome') {
+    return (
+      <>
+        <main class={css.outside}>
+          <p class={css.brand}>
+            <Logo />
+            Fettle
+          </p>
+          {outside}
+        </main>
+        <Announcements />
+      </>
+    );
+  }
   return (
     <>
       <a
@@ -160,11 +178,7 @@ export function App() {
         <div class={css.column}>
           <TopBar />
           <main id="main" class={css.main} tabIndex={-1}>
-            {place === 'welcome' ? (
-              <Welcome />
-            ) : needsToken.value ? (
-              <Gate />
-            ) : place === 'unknown' ? (
+            {place === 'unknown' ? (
               <Empty why="empty" title="There is no page at this address.">
                 <p>
                   <a class="link" href={travel('journey')}>

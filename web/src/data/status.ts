@@ -1,7 +1,7 @@
 // How ingest is doing, asked every two seconds while the tab is visible, and what follows from the asking: whether
 // what is on the screen is live. One loop per tab, started by the shell.
-import { computed, signal } from '@preact/signals';
-import { get, serverNow, type IngestStatus } from './api';
+import { computed, effect, signal } from '@preact/signals';
+import { get, needsToken, Problem, serverNow, type IngestStatus } from './api';
 
 const EVERY_MS = 2000;
 const STALE_MS = 60_000;
@@ -58,26 +58,31 @@ export function startStatus(): () => void {
       lastAnswerAt.value = Date.now();
       if (failing.peek()) recovered.value += 1;
       failing.value = false;
-    } catch {
+    } catch (error) {
       if (abort.signal.aborted) return;
-      failing.value = true;
+      failing.value = !(error instanceof Problem && error.kind === 'unauthorized');
     }
     timer = setTimeout(ask, EVERY_MS);
   };
-  const onVisibility = () => {
+  const restart = () => {
     clearTimeout(timer);
     abort.abort();
-    if (document.hidden) return;
+    if (document.hidden || needsToken.peek()) return;
     abort = new AbortController();
     void ask();
   };
-  document.addEventListener('visibilitychange', onVisibility);
+  document.addEventListener('visibilitychange', restart);
+  // A stranger is refused every time: nothing is asked until somebody has signed in.
+  const dispose = effect(() => {
+    void needsToken.value;
+    restart();
+  });
   const clock = setInterval(() => {
     tick.value = serverNow();
   }, 1000);
-  void ask();
   return () => {
-    document.removeEventListener('visibilitychange', onVisibility);
+    dispose();
+    document.removeEventListener('visibilitychange', restart);
     clearTimeout(timer);
     clearInterval(clock);
     abort.abort();

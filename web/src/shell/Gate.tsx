@@ -1,7 +1,6 @@
 import { useState } from 'preact/hooks';
 import { noteSignedIn, postPublic, setToken } from '../data/api';
 import { Button } from '../ui/Button';
-import { Icon } from '../ui/Icon';
 import { Field, useSubmit } from './Field';
 import css from './Gate.module.css';
 
@@ -18,7 +17,6 @@ function SignInForm({ other }: { readonly other: () => void }) {
   });
   return (
     <form class={css.gate} onSubmit={submit}>
-      <Icon name="key-round" size={20} />
       <h1>Sign in</h1>
       <Field name="email" label="E-mail" type="email" autocomplete="username" />
       <Field name="password" label="Password" type="password" autocomplete="current-password" />
@@ -39,7 +37,6 @@ function TokenForm({ other }: { readonly other: () => void }) {
   const { submit } = useSubmit(async (entered) => setToken(entered('token').trim()));
   return (
     <form class={css.gate} onSubmit={submit}>
-      <Icon name="key-round" size={20} />
       <h1>Use a token</h1>
       <p class="dim">It names your workspace and is kept until this tab is closed.</p>
       <Field name="token" label="Token" type="password" autocomplete="off" />

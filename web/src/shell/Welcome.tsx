@@ -4,7 +4,6 @@ import { useEffect, useState } from 'preact/hooks';
 import { noteSignedIn, postPublic } from '../data/api';
 import { go, travel } from '../routes';
 import { Button } from '../ui/Button';
-import { Icon } from '../ui/Icon';
 import { Empty } from '../ui/States';
 import { Field, useSubmit } from './Field';
 import css from './Gate.module.css';
@@ -48,7 +47,6 @@ export function Welcome() {
   const isReset = found.purpose === 'password_reset';
   return (
     <form class={css.gate} onSubmit={submit}>
-      <Icon name="key-round" size={20} />
       <h1>{isReset ? 'A new password' : 'Welcome to Fettle'}</h1>
       <p class="dim">
         {found.purpose === 'first_owner'
