@@ -19,6 +19,7 @@ export const IDS = {
   orphan: '0000facade00000000000000000facad',
   cut: 'c0ffee0000000000000000000000cafe',
   sampled: '5a5a5a5a000000000000000000005a5a',
+  deadRun: 'run_0dead0dead00',
 };
 
 function random(seed) {
@@ -49,6 +50,7 @@ class Store {
   constructor(seed, now, daysBack) {
     this.rand = random(seed);
     this.nowUs = now * 1000;
+    this.events = [];
     this.routine();
     // Some of it once more, that many days earlier, for lists that reach over midnight.
     if (daysBack > 0) this.earlier(daysBack * 86_400e6);
@@ -57,6 +59,7 @@ class Store {
     this.orphan();
     this.cut();
     this.sampled();
+    this.deadRun();
     this.big = undefined;
     this.spans.sort((a, b) => a.us - b.us);
     this.logs.sort((a, b) => a.us - b.us);
@@ -115,6 +118,39 @@ class Store {
     };
     this.logs.push(l);
     return l;
+  }
+
+  // A run as the ledger tells it, without a span: two steps, three failures of the second, then a dead letter.
+  deadRun() {
+    const ids = { client_id: 'harbor-pine', run_id: IDS.deadRun, workflow: 'lead' };
+    const error = {
+      name: 'RetryableError',
+      code: 'API_TIMEOUT',
+      message: 'API_TIMEOUT: Connection timeout after 5s',
+      stack: 'RetryableError: API_TIMEOUT\n    at createCRMRecord leads.mjs:37',
+    };
+    let us = this.nowUs - 9 * 60e6;
+    const tell = (name, data = {}, step = undefined) => {
+      us += 40e6;
+      const event_id = `evt_${hex(this.rand, 32)}`;
+      this.events.push({
+        us,
+        ts: ts(us),
+        event_id,
+        name,
+        trace_id: '',
+        ids: step ? { ...ids, step_id: step } : ids,
+        data,
+      });
+    };
+    tell('run.enqueued');
+    for (let attempt = 1; attempt <= 3; attempt += 1) {
+      tell('run.started', { attempt, worker: 'leads-1' });
+      if (attempt === 1) tell('step.completed', { attempt, tokens: 312, cost_usd: 0.0009 }, 'enrichCompany');
+      tell('step.failed', { attempt, error, will_retry: false }, 'createCRMRecord');
+      if (attempt < 3) tell('run.retry_scheduled', { attempt, retry_count: attempt });
+    }
+    tell('run.dead_lettered', { attempt: 3, retry_count: 2, reason: 'retries_exhausted' });
   }
 
   routine() {
@@ -559,8 +595,9 @@ export function startFixture({ port = 0, seed = 20_261_121, daysBack = 0 } = {})
   const kindsOf = (id) => {
     const kinds = new Map();
     const add = (kind, row, what) => {
-      const k = kinds.get(kind) ?? { kind, t: new Set(), logs: 0, first: Infinity, last: -Infinity };
+      const k = kinds.get(kind) ?? { kind, t: new Set(), logs: 0, events: 0, first: Infinity, last: -Infinity };
       if (what === 'span') k.t.add(row.trace_id);
+      else if (what === 'event') k.events += 1;
       else k.logs += 1;
       k.first = Math.min(k.first, row.us);
       k.last = Math.max(k.last, row.us);
@@ -569,6 +606,7 @@ export function startFixture({ port = 0, seed = 20_261_121, daysBack = 0 } = {})
     for (const [rows, what] of [
       [store.spans, 'span'],
       [store.logs, 'log'],
+      [store.events, 'event'],
     ]) {
       for (const row of rows) {
         if (row.trace_id === id) add('trace_id', row, what);
@@ -581,6 +619,7 @@ export function startFixture({ port = 0, seed = 20_261_121, daysBack = 0 } = {})
       kind: k.kind,
       traces: k.t.size,
       logs: k.logs,
+      events: k.events,
       first_ts: ts(k.first),
       last_ts: ts(k.last),
     }));
@@ -687,7 +726,10 @@ export function startFixture({ port = 0, seed = 20_261_121, daysBack = 0 } = {})
       const items = [
         ...store.spans.filter(inTime).map((s) => ({ type: 'span', ...s })),
         ...store.logs.filter(inTime).map((l) => ({ type: 'log', ...l })),
-      ].sort((a, b) => a.us - b.us);
+        ...store.events.filter(inTime).map((e) => ({ type: 'event', ...e })),
+      ]
+        .filter((item) => !params.get('items') || params.get('items').split(',').includes(item.type))
+        .sort((a, b) => a.us - b.us);
       const start = Number(params.get('cursor') ?? 0);
       const limit = Number(params.get('limit') ?? 100);
       return {

@@ -28,6 +28,7 @@ export interface TreeLog {
   readonly trace: number; // index into the traces, −1 when its trace is not among them
   readonly span: number; // index into the spans of that trace, −1 when it names none that is here
   readonly error: boolean;
+  readonly event: boolean; // told by the ledger instead of logged
 }
 
 export interface Gap {
@@ -36,13 +37,14 @@ export interface Gap {
   readonly before: number; // row that ends the silence, −1 when it lasts to the end
 }
 
-export type Only = 'all' | 'spans' | 'logs' | 'errors';
+export type Only = 'all' | 'spans' | 'logs' | 'events' | 'errors';
 
 export interface Tree {
   readonly count: number;
   readonly t0: number; // ms since the epoch of the earliest row
   readonly spanMs: number; // from t0 to the last end
-  readonly isLog: Uint8Array;
+  readonly isLog: Uint8Array; // events too
+  readonly isEvent: Uint8Array;
   readonly trace: Int32Array; // −1 for a log outside all traces
   readonly item: Int32Array; // index into the spans of its trace, or into the logs
   readonly start: Float64Array; // ms since t0
@@ -124,6 +126,7 @@ export function buildTree(traces: readonly TreeTrace[], logs: readonly TreeLog[]
 
   const tree = {
     isLog: new Uint8Array(count),
+    isEvent: new Uint8Array(count),
     trace: new Int32Array(count),
     item: new Int32Array(count),
     start: new Float64Array(count),
@@ -146,6 +149,7 @@ export function buildTree(traces: readonly TreeTrace[], logs: readonly TreeLog[]
     }
     rowOf[at] = row;
     tree.isLog[row] = at < logs.length ? 1 : 0;
+    tree.isEvent[row] = logs[at]?.event ? 1 : 0;
     tree.trace[row] = traceOf[at]!;
     tree.item[row] = at < logs.length ? at : at - offset[traceOf[at]!]!;
     tree.start[row] = begin[at]! - t0;
@@ -271,14 +275,15 @@ export function visibleRows(tree: Tree, collapsed: ReadonlySet<number>, only: On
     const shown =
       only === 'all' ||
       (only === 'spans' && tree.isLog[row] === 0) ||
-      (only === 'logs' && tree.isLog[row] === 1) ||
+      (only === 'logs' && tree.isLog[row] === 1 && tree.isEvent[row] === 0) ||
+      (only === 'events' && tree.isEvent[row] === 1) ||
       keep?.[row] === 1;
     if (shown) {
       const gap = only === 'all' ? gapBefore.get(row) : undefined;
       if (gap !== undefined) out[n++] = -1 - gap;
       out[n++] = row;
     }
-    row = only !== 'logs' && collapsed.has(row) ? tree.end[row]! : row + 1;
+    row = only !== 'logs' && only !== 'events' && collapsed.has(row) ? tree.end[row]! : row + 1;
   }
   return out.subarray(0, n);
 }
@@ -290,8 +295,10 @@ export function timeScale(spanMs: number, gaps: readonly Gap[], fold: boolean): 
   const total = spanMs > 0 ? spanMs : 1;
   if (!fold || gaps.length === 0) return (ms) => Math.min(1, Math.max(0, ms / total));
   const idle = gaps.reduce((sum, gap) => sum + gap.to - gap.from, 0);
-  const active = Math.max(total - idle, 1e-6);
-  const scale = (1 - FOLDED_SHARE * gaps.length) / active;
+  const active = total - idle;
+  // Instants alone, as a run's events are: then the folds are all there is, and share the width.
+  const share = active > total / 1000 ? FOLDED_SHARE : 1 / gaps.length;
+  const scale = active > total / 1000 ? (1 - share * gaps.length) / active : 0;
   return (ms) => {
     let x = 0;
     let at = 0;
@@ -299,8 +306,8 @@ export function timeScale(spanMs: number, gaps: readonly Gap[], fold: boolean): 
       if (ms <= gap.from) break;
       x += (gap.from - at) * scale;
       at = gap.from;
-      if (ms < gap.to) return Math.min(1, x + (FOLDED_SHARE * (ms - gap.from)) / (gap.to - gap.from));
-      x += FOLDED_SHARE;
+      if (ms < gap.to) return Math.min(1, x + (share * (ms - gap.from)) / (gap.to - gap.from));
+      x += share;
       at = gap.to;
     }
     return Math.min(1, Math.max(0, x + (ms - at) * scale));

@@ -67,6 +67,21 @@ test('OpensAtTheCauseWithItsEvidence', fixtureOnly, async () => {
   });
 });
 
+test('ARunIsToldByItsEventsWhereNoSpanIsStored', fixtureOnly, async () => {
+  await onPage(journey(IDS.deadRun), {}, async (page) => {
+    await page.getByText('Run: dead letter').waitFor();
+    await page.getByText('0 spans, 0 logs, 11 events').waitFor();
+    // Opened at the first failure, which says which step and why.
+    assert.match(await row(page).innerText(), /event\s+step\.failed createCRMRecord: API_TIMEOUT: Connection timeout/);
+    const pane = page.getByRole('complementary', { name: 'Event' });
+    await pane.getByText('at createCRMRecord leads.mjs:37').first().waitFor();
+    assert.equal(await page.locator('[data-state=sampled]').count(), 0);
+    await page.getByText('Events', { exact: true }).click();
+    assert.match(page.url(), /only=events/);
+    assert.equal(await page.locator(`${waterfall} [role=row]:has([role=gridcell])`).count(), 11);
+  });
+});
+
 test('LogsStandAtTheirInstantAndIdleTimeIsFolded', fixtureOnly, async () => {
   await onPage(journey(IDS.crm), {}, async (page) => {
     await page.getByText('11 spans, 9 logs').waitFor();

@@ -22,6 +22,7 @@ const PAGES = [
   ['journey-cut', `${evidence}/journey?id=${IDS.cut}`, '[data-state=partial]'],
   ['journey-orphan', `${evidence}/journey?id=${IDS.orphan}`, '[role=treegrid]'],
   ['journey-hostile', `${evidence}/journey?id=${IDS.hostile}`, '[role=treegrid]'],
+  ['journey-run', `${evidence}/journey?id=${IDS.deadRun}`, '[role=treegrid]'],
   ['journey-start', `${evidence}/journey`, 'h1'],
   ['traces', `${evidence}/traces`, '[role=grid]'],
   ['traces-dated', `${evidence}/traces?from=-2d&to=-2h`, '[role=grid]'],

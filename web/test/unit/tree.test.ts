@@ -13,7 +13,13 @@ function trace(rows: readonly Row[], traceId = 't'): TreeTrace {
     error: Uint8Array.from(rows, (r) => (r[3] ? 1 : 0)),
   };
 }
-const log = (atMs: number, span = -1, error = false, of = 0): TreeLog => ({ atMs, trace: of, span, error });
+const log = (atMs: number, span = -1, error = false, of = 0): TreeLog => ({
+  atMs,
+  trace: of,
+  span,
+  error,
+  event: false,
+});
 
 describe('the rows of a journey', () => {
   it('walk depth first, children by start', () => {
@@ -153,6 +159,11 @@ describe('what is in sight', () => {
   it('leaves out what is collapsed', () => {
     expect([...visibleRows(t, new Set([1]), 'all', true)]).toEqual([0, 1, 4]);
   });
+  it('shows events apart from logs', () => {
+    const told = buildTree([], [log(1, -1, false, -1), { ...log(2, -1, false, -1), event: true }]);
+    expect([...visibleRows(told, new Set(), 'events', true)]).toEqual([1]);
+    expect([...visibleRows(told, new Set(), 'logs', true)]).toEqual([0]);
+  });
   it('shows logs alone even under a collapsed span', () => {
     expect([...visibleRows(t, new Set([0]), 'logs', true)]).toEqual([3]);
   });
@@ -190,6 +201,14 @@ describe('idle time', () => {
       before = x(ms);
     }
     expect(timeScale(t.spanMs, t.gaps, false)(30_000)).toBe(0.5);
+  });
+  it('shares the whole axis where there are instants alone', () => {
+    const instants = buildTree(
+      [],
+      [0, 40_000, 80_000].map((at) => log(at, -1, false, -1)),
+    );
+    const x = timeScale(instants.spanMs, instants.gaps, true);
+    expect([x(0), x(40_000), x(80_000)]).toEqual([0, 0.5, 1]);
   });
   it('is nothing in a short journey', () => {
     expect(

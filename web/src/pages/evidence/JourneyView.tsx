@@ -18,6 +18,7 @@ import { useMedia } from '../../ui/useMedia';
 import { VirtualList, type VirtualListHandle } from '../../ui/VirtualList';
 import { say } from '../../ui/announce';
 import { RowPane } from './RowPane';
+import { runEnd } from './event_line';
 import { logOf, rowKey, rowOfKey, spanOf, TRACES_MAX, type Journey } from './journey_data';
 import page from './Evidence.module.css';
 import css from './Journey.module.css';
@@ -29,7 +30,7 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
   const phone = useMedia('(max-width: 820px)');
   const wide = useMedia('(min-width: 1181px)');
   const rowHeight = phone ? 44 : 29;
-  const only = (['spans', 'logs', 'errors'] as const).find((o) => o === param('only')) ?? 'all';
+  const only = (['spans', 'logs', 'events', 'errors'] as const).find((o) => o === param('only')) ?? 'all';
   const fold = param('fold') !== '0';
 
   const collapsed = useSignal<ReadonlySet<number>>(new Set());
@@ -186,6 +187,7 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
   const at = cursor.value;
   const activeId = useComputed(() => (cursor.value >= 0 ? `row-${cursor.value}` : undefined)).value;
   const spanCount = journey.traces.reduce((sum, t) => sum + t.spans.length, 0);
+  const logCount = journey.logs.length - journey.eventCount;
 
   return (
     <>
@@ -194,10 +196,10 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
         spanCount={spanCount}
         onFirst={() => (select(Math.max(0, firstCause(tree)), 4), unfoldTo(cursor.peek()))}
       />
-      {spanCount === 0 && (
+      {spanCount === 0 && logCount > 0 && (
         <Note tone="mute" state="sampled">
-          No span of this journey is stored: it was sampled out, or never sent. {plural(journey.logs.length, 'log')}{' '}
-          survive{journey.logs.length === 1 ? 's' : ''}.
+          No span of this journey is stored: it was sampled out, or never sent. {plural(logCount, 'log')} survive
+          {logCount === 1 ? 's' : ''}.
         </Note>
       )}
       <div class={page.split}>
@@ -209,7 +211,10 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
               choices={[
                 { value: 'all', label: 'All' },
                 { value: 'spans', label: 'Spans', count: atLeast(count(spanCount), journey) },
-                { value: 'logs', label: 'Logs', count: journey.logsPending ? '…' : count(journey.logs.length) },
+                { value: 'logs', label: 'Logs', count: journey.logsPending ? '…' : count(logCount) },
+                ...(journey.eventCount > 0
+                  ? [{ value: 'events' as const, label: 'Events', count: count(journey.eventCount) }]
+                  : []),
                 { value: 'errors', label: 'Errors', count: atLeast(count(tree.errors.length), journey) },
               ]}
               value={only}
@@ -264,7 +269,7 @@ export function JourneyView({ journey }: { readonly journey: Journey }) {
               </p>
             ) : (
               <VirtualList
-                label="Spans and logs in time order"
+                label="Spans, logs and events in time order"
                 role="treegrid"
                 columns={5}
                 count={shown.length}
@@ -328,7 +333,7 @@ function Notes({ journey }: { readonly journey: Journey }) {
   }
   if (journey.tracesKnown > TRACES_MAX)
     parts.push(`Showing the newest ${TRACES_MAX} of ${count(journey.tracesKnown)} traces.`);
-  else if (journey.more) parts.push(`Showing the first ${count(journey.logs.length)} logs; there are more.`);
+  else if (journey.more) parts.push(`Showing the first ${count(journey.logs.length)} logs and events; there are more.`);
   return (
     <>
       {parts.length > 0 && (
@@ -357,7 +362,10 @@ function Summary({
 }) {
   const { tree, services } = journey;
   const failedSpans = tree.errors.reduce((n, row) => n + (tree.isLog[row] === 0 ? 1 : 0), 0);
-  const failedLogs = tree.errors.length - failedSpans;
+  const failedEvents = tree.errors.reduce((n, row) => n + tree.isEvent[row]!, 0);
+  const failedLogs = tree.errors.length - failedSpans - failedEvents;
+  const logCount = journey.logs.length - journey.eventCount;
+  const end = runEnd(journey.logs);
   const started = tree.t0;
   const cause = firstCause(tree);
   const others = journey.kinds.filter((k) => k.kind !== journey.kind);
@@ -368,10 +376,16 @@ function Summary({
         <dd>
           {tree.errors.length > 0 ? (
             <button type="button" class={css.result} onClick={onFirst} title="Go to the first failure">
-              <Chip tone="bad">
-                {failedSpans > 0
-                  ? `${atLeast(count(failedSpans), journey)} ${failedSpans === 1 && !journey.cut ? 'span' : 'spans'} failed`
-                  : plural(failedLogs, 'error logged', 'errors logged')}
+              <Chip tone={end === 'succeeded' ? 'warn' : 'bad'}>
+                {end !== undefined
+                  ? end === 'succeeded'
+                    ? `Succeeded after ${plural(tree.errors.length, 'failure')}`
+                    : `Run: ${end}`
+                  : failedSpans > 0
+                    ? `${atLeast(count(failedSpans), journey)} ${failedSpans === 1 && !journey.cut ? 'span' : 'spans'} failed`
+                    : failedLogs > 0
+                      ? plural(failedLogs, 'error logged', 'errors logged')
+                      : plural(failedEvents, 'event', 'events') + ' failed'}
               </Chip>
             </button>
           ) : (
@@ -400,7 +414,8 @@ function Summary({
         </dd>
         <dd class="small dim num">
           {atLeast(count(spanCount), journey)} {spanCount === 1 && !journey.cut ? 'span' : 'spans'},{' '}
-          {journey.logsPending ? '…' : plural(journey.logs.length, 'log')}
+          {journey.logsPending ? '…' : plural(logCount, 'log')}
+          {journey.eventCount > 0 && `, ${plural(journey.eventCount, 'event')}`}
         </dd>
       </div>
       <div>
@@ -543,7 +558,9 @@ function Row(props: {
         >
           <Icon name="chevron-right" size={12} />
         </button>
-        <span class={log ? css.logMark : css.deep}>{log ? 'log' : depth > INDENT_MAX ? depth : ''}</span>
+        <span class={log ? css.logMark : css.deep}>
+          {log ? (log.isEvent ? 'event' : 'log') : depth > INDENT_MAX ? depth : ''}
+        </span>
         <span
           class={`ell foreign ${log ? css.body : `mono ${css.spanName}`}`}
           title={log ? undefined : span!.name.slice(0, 300)}
@@ -572,9 +589,9 @@ function Row(props: {
       <span role="gridcell" class={css.outcome}>
         {log ? (
           tone === 'none' ? (
-            <span class="faint small">{levelWord(log.level)}</span>
+            !log.isEvent && <span class="faint small">{levelWord(log.level)}</span>
           ) : (
-            <Status tone={tone}>{levelWord(log.level)}</Status>
+            <Status tone={tone}>{log.isEvent ? 'failed' : levelWord(log.level)}</Status>
           )
         ) : failed ? (
           <Status tone="bad">failed</Status>

@@ -1,6 +1,6 @@
 // What one row of a journey is: failure first, then when and where, identifiers, attributes, events, links, resource.
 import { useEffect, useMemo } from 'preact/hooks';
-import type { Log, Span } from '../../data/api';
+import type { Span } from '../../data/api';
 import { Resource } from '../../data/resource';
 import { zone } from '../../data/filters';
 import { serverNow } from '../../data/api';
@@ -13,6 +13,7 @@ import { Attributes, Foreign, Section } from '../../ui/Details';
 import { Pane } from '../../ui/Pane';
 import { Empty, View } from '../../ui/States';
 import { Chip, Tag } from '../../ui/Status';
+import type { Line } from './event_line';
 import { loadSpan, logOf, spanOf, type Journey } from './journey_data';
 import css from './RowPane.module.css';
 
@@ -30,7 +31,7 @@ export function RowPane(props: {
   const title = log ? log.event_name || 'Log' : spanOf(journey, row).name;
   return (
     <Pane
-      label={isLog ? 'Log' : 'Span'}
+      label={log ? (log.isEvent ? 'Event' : 'Log') : 'Span'}
       position={props.position}
       onClose={props.onClose}
       title={
@@ -192,16 +193,18 @@ export function LogDetail({
   log,
   onFilter,
 }: {
-  readonly log: Log;
+  readonly log: Line;
   readonly onFilter?: ((key: string, value: string) => void) | undefined;
 }) {
   const tone = levelTone(log.level);
-  const stack = text((log.attrs as Record<string, unknown>)['exception.stacktrace']);
+  const attrs = log.attrs as Record<string, unknown>;
+  const stack = text(attrs['exception.stacktrace']) || stackOf(attrs['error']);
+  const word = log.isEvent ? (tone === 'bad' ? 'failed' : 'event') : levelWord(log.level);
   return (
     <>
       <section class={tone === 'bad' ? css.error : css.plain} aria-label="Message">
         <div class="row wrap">
-          {tone === 'none' ? <Tag>{levelWord(log.level)}</Tag> : <Chip tone={tone}>{levelWord(log.level)}</Chip>}
+          {tone === 'none' ? <Tag>{word}</Tag> : <Chip tone={tone}>{word}</Chip>}
           {log.event_name !== '' && <Tag>{oneLine(log.event_name, 80)}</Tag>}
         </div>
         <p class={`${css.message} ${css.body}`}>
@@ -228,11 +231,18 @@ export function LogDetail({
       <Section title="Attributes" count={Object.keys(log.attrs).length}>
         <Attributes of={log.attrs} onFilter={onFilter && ((key, value) => onFilter(`attr.${key}`, value))} />
       </Section>
-      <Section title="Resource" count={Object.keys(log.resource).length} open={false}>
-        <Attributes of={log.resource} />
-      </Section>
+      {!log.isEvent && (
+        <Section title="Resource" count={Object.keys(log.resource).length} open={false}>
+          <Attributes of={log.resource} />
+        </Section>
+      )}
     </>
   );
+}
+
+// The stack in an event's error object.
+function stackOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'stack' in error ? text(error.stack) : '';
 }
 
 // Where a value leads: the trace with the row in it, or the journey under that identifier.

@@ -1,18 +1,11 @@
 // Brings a journey together: what the identifier is known as, the outlines of its traces, and the logs at their
 // instant, as one tree.
-import {
-  get,
-  Problem,
-  type DomainEvent,
-  type KindSummary,
-  type Log,
-  type Span,
-  type TraceOutline,
-} from '../../data/api';
+import { get, Problem, type KindSummary, type Log, type Span, type TraceOutline } from '../../data/api';
 import type { Range } from '../../lib/time';
 import { preciseMs } from '../../lib/time';
 import { isError } from '../../lib/level';
 import { buildTree, type Tree, type TreeLog, type TreeTrace } from '../../lib/tree';
+import { eventLine, type Line } from './event_line';
 
 export const TRACES_MAX = 20;
 const LOGS_PER_TRACE_MAX = 1000;
@@ -36,7 +29,8 @@ export interface Journey {
   readonly kind: string; // the one shown; '' when it is known as none
   readonly traces: readonly TraceView[];
   readonly tracesKnown: number;
-  readonly logs: readonly Log[];
+  readonly logs: readonly Line[]; // log records and events, by time
+  readonly eventCount: number; // how many of them are events
   readonly logsPending: boolean;
   readonly more: boolean; // some logs or items were left out
   readonly cut: boolean; // some trace has more spans than are here: counts are of those that are
@@ -63,7 +57,7 @@ export async function loadJourney(
 
   let traces: TraceView[] = [];
   let looseLogs: Log[] = [];
-  const events: Log[] = [];
+  const events: Line[] = [];
   let tracesKnown = 0;
   let more = false;
   let partial = false;
@@ -105,7 +99,7 @@ export async function loadJourney(
         if (skipped.has(item.trace_id)) continue;
         if (item.type === 'span') spans.push(item);
         else if (item.type === 'log') looseLogs.push(item);
-        else events.push(eventLog(item));
+        else events.push(eventLine(item));
       }
       cursor = answer.next_cursor ?? '';
       if (cursor === '') break;
@@ -132,7 +126,7 @@ export async function loadJourney(
         abort,
       ).then(
         (answer) => {
-          for (const item of answer.items) if (item.type === 'event') events.push(eventLog(item));
+          for (const item of answer.items) if (item.type === 'event') events.push(eventLine(item));
         },
         () => undefined,
       )
@@ -149,7 +143,7 @@ export async function loadJourney(
   );
   const fetched = Promise.all([fetchedLogs, eventsOfTrace]).then(([pages]) => pages);
   const assemble = (pages: Awaited<typeof fetched>, pending: boolean): Journey => {
-    const logs = [...looseLogs, ...events, ...pages.flatMap((p) => p.logs)].sort((a, b) =>
+    const logs: Line[] = [...looseLogs, ...events, ...pages.flatMap((p) => p.logs)].sort((a, b) =>
       a.ts < b.ts ? -1 : a.ts > b.ts ? 1 : 0,
     );
     return {
@@ -159,6 +153,7 @@ export async function loadJourney(
       traces,
       tracesKnown,
       logs,
+      eventCount: events.length,
       logsPending: pending,
       cut: traces.some((t) => t.cut),
       more: more || pages.some((p) => p.next_cursor !== null),
@@ -196,30 +191,6 @@ function known(kind: KindSummary): number {
   return kind.traces + kind.logs + kind.events;
 }
 
-const BAD_NEWS = /fail|dead|lost|expired|revoked|blocked|stalled|rejected|unverified/;
-
-// A domain event stands on the timeline as a line of Fettle's own.
-function eventLog(event: DomainEvent): Log {
-  const bad = BAD_NEWS.test(event.name);
-  return {
-    ts: event.ts,
-    observed_ts: event.ts,
-    severity_number: bad ? 17 : 9,
-    severity_text: '',
-    level: bad ? 'error' : 'info',
-    body: event.name === 'audit.recorded' ? `audit: ${String(event.data['action'] ?? '')}` : event.name,
-    event_name: event.name,
-    trace_id: event.trace_id,
-    span_id: '',
-    service_name: 'fettle',
-    attrs: event.data as Log['attrs'],
-    resource: {},
-    ids: event.ids,
-    scope_name: '',
-    flags: 0,
-  };
-}
-
 function empty(id: string, kinds: readonly KindSummary[]): Journey {
   return {
     id,
@@ -228,6 +199,7 @@ function empty(id: string, kinds: readonly KindSummary[]): Journey {
     traces: [],
     tracesKnown: 0,
     logs: [],
+    eventCount: 0,
     logsPending: false,
     cut: false,
     more: false,
@@ -286,7 +258,7 @@ function viewsOf(spans: readonly Span[]): TraceView[] {
   });
 }
 
-function treeOf(traces: readonly TraceView[], logs: readonly Log[]): Tree {
+function treeOf(traces: readonly TraceView[], logs: readonly Line[]): Tree {
   const columns = traces.map((trace): TreeTrace => {
     const count = trace.spans.length;
     const parent = new Int32Array(count);
@@ -318,12 +290,13 @@ function treeOf(traces: readonly TraceView[], logs: readonly Log[]): Tree {
         trace,
         span: trace < 0 ? -1 : (spanIndex[trace]!.get(log.span_id) ?? -1),
         error: isError(log.level),
+        event: log.isEvent === true,
       };
     }),
   );
 }
 
-function servicesOf(traces: readonly TraceView[], logs: readonly Log[]): readonly string[] {
+function servicesOf(traces: readonly TraceView[], logs: readonly Line[]): readonly string[] {
   const found = new Set<string>();
   for (const trace of traces.toSorted((a, b) => a.startMs - b.startMs)) {
     const seen = new Set<number>();
@@ -363,7 +336,7 @@ export function spanOf(
   return { name: trace.names[span[2]] ?? '', service: trace.services[span[3]] ?? '', span, traceId: trace.traceId };
 }
 
-export function logOf(journey: Journey, row: number): Log {
+export function logOf(journey: Journey, row: number): Line {
   return journey.logs[journey.tree.item[row]!]!;
 }
 
