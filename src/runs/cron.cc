@@ -172,6 +172,13 @@ std::optional<UnixNanos> Cron::next(UnixNanos after, const TimeZone& zone) const
         const absl::Time at = info.kind == absl::TimeZone::TimeInfo::SKIPPED ? info.trans : info.pre;
         if (at > begin) return absl::ToUnixNanos(at);
       }
+      // The second of two same hours, for what is run in every hour.
+      for (int minute = 0; minute < 60 && hours_.all(); ++minute) {
+        if (!minutes_.test(static_cast<std::size_t>(minute))) continue;
+        const absl::TimeZone::TimeInfo info =
+            local.At(absl::CivilSecond(day.year(), day.month(), day.day(), hour, minute, 0));
+        if (info.kind == absl::TimeZone::TimeInfo::REPEATED && info.post > begin) return absl::ToUnixNanos(info.post);
+      }
     }
   }
   return std::nullopt;

@@ -7,7 +7,7 @@
 // Fields: *, numbers, names (jan, mon), lists, ranges, steps (*/15, 9-17/2, 5/10); Sunday is 0 and 7; when day and
 // weekday are both restricted, either will do. Also @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually.
 // A local time that the clocks skip in spring is run at the moment of the jump; one that they repeat in autumn is run
-// once, the first time.
+// once, the first time; what is run in every hour is run in both.
 #pragma once
 
 #include <bitset>

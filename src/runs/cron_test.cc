@@ -68,6 +68,14 @@ TEST(CronTest, ASkippedTimeRunsWhenTheClocksJumpAndARepeatedOneOnce) {
   EXPECT_EQ(next("30 2 * * *", "2026-10-25T00:30:00Z", "Europe/Vienna"), "2026-10-26T01:30:00Z");
 }
 
+TEST(CronTest, WhatRunsInEveryHourRunsInBothOfARepeatedOne) {
+  EXPECT_EQ(next("*/30 * * * *", "2026-10-25T00:00:00Z", "Europe/Vienna"), "2026-10-25T00:30:00Z");
+  EXPECT_EQ(next("*/30 * * * *", "2026-10-25T00:30:00Z", "Europe/Vienna"), "2026-10-25T01:00:00Z");
+  EXPECT_EQ(next("*/30 * * * *", "2026-10-25T01:00:00Z", "Europe/Vienna"), "2026-10-25T01:30:00Z");
+  EXPECT_EQ(next("*/30 * * * *", "2026-10-25T01:30:00Z", "Europe/Vienna"), "2026-10-25T02:00:00Z");
+  EXPECT_EQ(next("@hourly", "2026-10-25T00:00:00Z", "Europe/Vienna"), "2026-10-25T01:00:00Z");
+}
+
 TEST(CronTest, WhatCannotBeReadIsRefused) {
   for (const std::string text : {"", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *",
                                  "* * * * 8", "5-1 * * * *", "*/0 * * * *", "1/2/3 * * * *", "a * * * *", "-1 * * * *",

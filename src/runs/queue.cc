@@ -622,7 +622,14 @@ Failed settle_failure(Unit& unit, Run& run, const RunError& error, ErrorClass er
   const std::string json = error_json(error, error_class);
   unit.execute("UPDATE run_data SET error = $3 WHERE workspace = $1 AND id = $2", {unit.workspace(), run.number, json});
   const bool stalled = error_class == ErrorClass::kWorkerLost || error_class == ErrorClass::kStalled;
-  open_failure(unit, run, stalled ? "stall" : "error", error.step, error.message);
+  // The step that failed has told of this error already.
+  std::string step = error.step;
+  const bool told =
+      !stalled && unit.first(
+                      "SELECT step FROM workflow_failures WHERE workspace = $1 AND run = $2 AND kind = 'error'"
+                      " AND status = 'open' AND retry_attempt = $3 AND message = $4 AND step <> '' LIMIT 1",
+                      {unit.workspace(), run.number, run.retry_count, error.message}, step);
+  if (!told) open_failure(unit, run, stalled ? "stall" : "error", step, error.message);
   Failed out;
   out.applied = Applied::kApplied;
   out.error_class = error_class;
@@ -638,7 +645,7 @@ Failed settle_failure(Unit& unit, Run& run, const RunError& error, ErrorClass er
   out.retry_at = unit.now() + decision.delay.count();
   ++run.retry_count;
   ++run.chain_retries;
-  open_failure(unit, run, "retry", error.step, fmt::format("retry {} of {}", run.chain_retries, run.max_retries));
+  open_failure(unit, run, "retry", step, fmt::format("retry {} of {}", run.chain_retries, run.max_retries));
   body.add("retry_count", run.retry_count).add("retry_at", format_rfc3339(out.retry_at));
   unit.event("run.retry_scheduled", identifiers_of(run), std::move(body).text());
   if (decision.delay.count() == 0) {

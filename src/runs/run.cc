@@ -112,6 +112,15 @@ void end_lease(Unit& unit, Run& run, AttemptEnd ended, std::string_view error_cl
         {unit.workspace(), run.number, run.attempt, static_cast<int>(ended), run.worker, run.leased_at, unit.now(),
          error_class.empty() ? db::Value() : db::Value(error_class), error.empty() ? db::Value() : db::Value(error)});
   }
+  // Steps that this attempt had under way are broken off with it.
+  if (run.kind == RunKind::kManaged && run.steps > 0) {
+    JsonObject broken;
+    broken.add("name", "Interrupted").add("message", fmt::format("the attempt ended: {}", to_string(ended)));
+    unit.execute(
+        "UPDATE run_steps SET state = 2, finished_at = $5, error = $6"
+        " WHERE workspace = $1 AND run = $2 AND generation = $3 AND state = 0 AND attempt = $4",
+        {unit.workspace(), run.number, run.generation, run.attempt, unit.now(), std::move(broken).text()});
+  }
   if (run.slots) release_slots(unit, *run.slots);
   run.slots.reset();
   run.lease_until.reset();
@@ -141,6 +150,7 @@ void make_held(Unit& unit, Run& run, std::string hold_key) {
   run.wait = WaitKind::kNone;
   run.due_at.reset();
   run.hold_key = std::move(hold_key);
+  run.chain_started_at.reset();  // a switch or a pause counts nothing
   save_run(unit, run);
 }
 
@@ -159,6 +169,9 @@ void make_terminal(Unit& unit, Run& run, RunState state, std::string_view reason
   }
   if (state == RunState::kSucceeded || state == RunState::kDiscarded) resolve_failures(unit, run);
   save_run(unit, run);
+  // A decision on work that is over would be a decision on what comes after it.
+  unit.execute("UPDATE approvals SET state = 4 WHERE workspace = $1 AND run = $2 AND state = 0",
+               {unit.workspace(), run.number});
   const std::string type = fmt::format("run.{}", state == RunState::kDead ? "dead_lettered" : to_string(state));
   JsonObject body;
   body.add("attempt", run.attempt).add("retry_count", run.retry_count).add("tokens", run.tokens);

@@ -15,6 +15,7 @@ namespace {
 
 // A time that is later than this was missed, not merely noticed late.
 constexpr std::int64_t kMissedNs = 60 * kNanosPerSecond;
+constexpr UnixNanos kLookAgainNs = 60 * kNanosPerSecond;  // at a schedule whose time zone is not known here
 
 std::string request_json(const EnqueueRequest& run) {
   JsonObject out;
@@ -179,6 +180,12 @@ std::int64_t fire_schedules(Unit& unit, std::int32_t items_max) {
                                      " AND workspace = $1 ORDER BY next_at LIMIT $3",
                                      {unit.workspace(), unit.now(), items_max})) {
     const Schedule schedule = schedule_from(unit, row);
+    if (const auto zone = TimeZone::load(schedule.time_zone); !zone) {
+      // This machine's time zones are incomplete. Another may know it, or this one after it was mended.
+      unit.execute("UPDATE schedules SET next_at = $3, error = $4 WHERE workspace = $1 AND name = $2",
+                   {unit.workspace(), schedule.name, unit.now() + kLookAgainNs, zone.error().message()});
+      continue;
+    }
     const bool missed = unit.now() - schedule.next_at.value_or(unit.now()) > kMissedNs;
     std::optional<std::int64_t> run = schedule.last_run_number;
     std::string error;

@@ -214,20 +214,24 @@ Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& e
   out.applied = Applied::kApplied;
   const std::optional<Row> row = find_step(unit, run, call.step);
   if (row && row->state == StepState::kCompleted) return out;
+  // The same call again, its answer lost, costs nothing twice: a further try of the step begins with begin_step().
+  const bool again = row && row->state == StepState::kFailed && row->attempt == run.attempt;
   if (!row) {
     if (auto made = insert_step(unit, run, call.step, StepState::kRunning, std::nullopt); !made) {
       return std::unexpected(made.error());
     }
   }
   const std::string json = error_json(error, out.error_class);
-  unit.execute(
-      "UPDATE run_steps SET state = 2, attempt = $5, finished_at = $6, error = $7, tokens = tokens + $8,"
-      " cost_usd = cost_usd + $9, duration_ms = $10 WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = "
-      "$4 AND state <> 1",
-      {unit.workspace(), run.number, run.generation, call.step, run.attempt, unit.now(), json, tokens, cost_usd,
-       duration_ms});
-  open_failure(unit, run, "error", call.step, error.message);
-  note_progress(unit, run, tokens, cost_usd);
+  if (!again) {
+    unit.execute(
+        "UPDATE run_steps SET state = 2, attempt = $5, finished_at = $6, error = $7, tokens = tokens + $8,"
+        " cost_usd = cost_usd + $9, duration_ms = $10 WHERE workspace = $1 AND run = $2 AND generation = $3 AND step = "
+        "$4 AND state <> 1",
+        {unit.workspace(), run.number, run.generation, call.step, run.attempt, unit.now(), json, tokens, cost_usd,
+         duration_ms});
+    open_failure(unit, run, "error", call.step, error.message);
+    note_progress(unit, run, tokens, cost_usd);
+  }
   RetryPolicy policy;
   policy.max_retries = 0;
   if (auto own = step_policy(unit, run.workflow, call.step)) policy = *own;
@@ -237,6 +241,7 @@ Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& e
   out.will_retry = decision.retry;
   out.delay = decision.delay;
   out.reason = decision.reason;
+  if (again) return out;
   JsonObject body;
   body.add("attempt", run.attempt).add_json("error", json).add("will_retry", decision.retry);
   unit.event("step.failed", identifiers_of_step(run, call.step), std::move(body).text());
@@ -282,6 +287,7 @@ Result<StepBegun> park_step(Unit& unit, Run& run, std::string_view step, WaitKin
     return fail(ErrorCode::kConflict, fmt::format("step {} is not one that waits", step));
   }
   run.progress_at = unit.now();
+  run.chain_started_at.reset();  // how long it waits is nothing that its retries are measured by
   end_lease(unit, run, AttemptEnd::kParked);
   make_waiting(unit, run, wait, until);
   JsonObject body;
@@ -324,12 +330,16 @@ Result<StepBegun> wait_signal(Unit& unit, const StepCall& call, std::string_view
   std::string payload;
   std::string kept_as;
   // One that came before anybody waited is for the first who does, within the client that it was sent for.
-  if (!row && unit.first("SELECT signal, id, payload FROM run_signals WHERE workspace = $1 AND signal IN ($2, $4)"
-                         " AND expires_at > $3 ORDER BY id LIMIT 1",
-                         {unit.workspace(), wanted, unit.now(), signal_for_client(wanted, run.client)}, kept_as, came,
-                         payload)) {
-    if (auto made = insert_step(unit, run, call.step, StepState::kWaiting, std::nullopt); !made) {
-      return std::unexpected(made.error());
+  const bool is_waiting = row && row->state == StepState::kWaiting;
+  if ((!row || is_waiting) &&
+      unit.first("SELECT signal, id, payload FROM run_signals WHERE workspace = $1 AND signal IN ($2, $4)"
+                 " AND expires_at > $3 ORDER BY id LIMIT 1",
+                 {unit.workspace(), wanted, unit.now(), signal_for_client(wanted, run.client)}, kept_as, came,
+                 payload)) {
+    if (!row) {
+      if (auto made = insert_step(unit, run, call.step, StepState::kWaiting, std::nullopt); !made) {
+        return std::unexpected(made.error());
+      }
     }
     unit.execute("DELETE FROM run_signals WHERE workspace = $1 AND signal = $2 AND id = $3",
                  {unit.workspace(), kept_as, came});

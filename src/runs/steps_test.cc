@@ -164,6 +164,68 @@ TEST_P(StepsTest, AnApprovalHoldsTheRunUntilSomebodyDecides) {
   EXPECT_EQ(ask(three, "second").result, R"({"decision":"expired"})");
 }
 
+TEST_P(StepsTest, AnEndOfTheRunWithdrawsWhatItAsked) {
+  const LeasedRun one = leased();
+  const auto ask = [&](const LeasedRun& by, const std::string& title) {
+    return run([&](Unit& unit) { return request_approval(unit, call(by, "approve"), {.title = title}); });
+  };
+  ask(one, "Publish the first draft?");
+  run([&](Unit& unit) { return cancel_run(unit, one.id, "wrong draft"); });
+  EXPECT_EQ(count("approvals WHERE state = 0"), 0);
+  run([&](Unit& unit) { return retry_run(unit, one.id, RetryFrom::kScratch, "again"); });
+  EXPECT_EQ(ask(take().at(0), "Publish the second draft?").state, StepAnswer::kParked);
+  EXPECT_EQ(count("approvals WHERE state = 0 AND title = 'Publish the second draft?'"), 1);
+}
+
+TEST_P(StepsTest, AnEventThatCameWhileTheRunWasOverIsStillForItsWait) {
+  const LeasedRun one = leased();
+  const auto wait = [&](const LeasedRun& by) {
+    return run([&](Unit& unit) { return wait_signal(unit, call(by, "wait"), "paid", "7", {}); });
+  };
+  EXPECT_EQ(wait(one).state, StepAnswer::kParked);
+  run([&](Unit& unit) { return cancel_run(unit, one.id, "too early"); });
+  EXPECT_EQ(run([&](Unit& unit) { return signal(unit, "paid", "7", R"("late")"); }), 0);
+  run([&](Unit& unit) { return retry_run(unit, one.id, RetryFrom::kFailedStep, "now"); });
+  EXPECT_EQ(wait(take().at(0)).result, R"("late")");
+}
+
+TEST_P(StepsTest, AFailedStepToldTwiceIsCountedOnce) {
+  run([](Unit& unit) { return set_policy(unit, "publish", "a", {.max_retries = 1, .base = 2s, .cap = 2s}); });
+  const LeasedRun one = leased();
+  begin(one, "a");
+  const auto fail = [&] {
+    return run(
+        [&](Unit& unit) { return fail_step(unit, call(one, "a"), {.message = "503", .http_status = 503}, 70, 0.5); });
+  };
+  EXPECT_TRUE(fail().will_retry);
+  EXPECT_TRUE(fail().will_retry) << "told again, it is answered the same";
+  EXPECT_EQ(column(one.id, "tokens"), "70");
+  EXPECT_EQ(column(one.id, "open_failures"), "1");
+  // The run that fails with it adds its retry, not the same error once more.
+  break_off(one, {.message = "503", .http_status = 503});
+  EXPECT_EQ(count("workflow_failures WHERE kind = 'error'"), 1);
+  EXPECT_EQ(count("workflow_failures WHERE kind = 'retry' AND step = 'a'"), 1);
+}
+
+TEST_P(StepsTest, AStepIsBrokenOffWithItsAttempt) {
+  const LeasedRun one = leased();
+  begin(one, "a");
+  tick(60s);
+  const auto steps = run([&](Unit& unit) -> Result<std::vector<Step>> { return list_steps(unit, one.id); });
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(steps[0].state, StepState::kFailed);
+  EXPECT_TRUE(steps[0].finished_at.has_value());
+  EXPECT_TRUE(steps[0].error.value_or("").contains("lease_expired")) << steps[0].error.value_or("");
+}
+
+TEST_P(StepsTest, WaitingForAPersonUsesUpNoRetries) {
+  run([](Unit& unit) { return set_policy(unit, "publish", "", {.max_retries = 3, .elapsed_max = 1h}); });
+  const LeasedRun one = leased();
+  run([&](Unit& unit) { return sleep_step(unit, call(one, "nap"), unit.now() + 25 * 3'600 * kNanosPerSecond); });
+  tick(25h);
+  EXPECT_TRUE(break_off(take().at(0), {.message = "503", .http_status = 503}).will_retry);
+}
+
 TEST_P(StepsTest, AnotherAttemptsOrWorkspacesStepIsNobodys) {
   const LeasedRun one = leased();
   const auto other = runs->write_and_wait(Scope{WorkspaceId{"other"}, {}}, actor,
