@@ -20,7 +20,8 @@ std::string reason() { return std::strerror(errno); }
 
 Result<DataDir> DataDir::open(const std::filesystem::path& path) {
   std::error_code error;
-  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  // Without "." and "..": the engine compares the paths that it may use as text.
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error).lexically_normal();
   if (error)
     return fail(ErrorCode::kInvalidArgument, fmt::format("data folder '{}': {}", path.string(), error.message()));
   if (const auto parent = absolute.parent_path(); !parent.empty()) std::filesystem::create_directories(parent, error);

@@ -36,7 +36,7 @@ RetentionJob::RetentionJob(Options options, telemetry::Client& client, const tel
     : options_(std::move(options)),
       spool_(spool),
       clock_(clock),
-      retention_(client, schema, clock, options_.retention),
+      retention_(client, schema, clock, options_.retention, options_.is_leader),
       boundary_seconds_(metrics.gauge("fettle_retention_boundary_timestamp_seconds",
                                       "Before this moment spans and logs are sampled, from it on all are there.")),
       failures_(
@@ -50,6 +50,10 @@ void RetentionJob::stop() {
 
 void RetentionJob::work(const std::stop_token& stop) {
   for (std::chrono::nanoseconds wait = options_.first_after; clock_.wait_for(wait, stop);) {
+    if (!options_.is_leader()) {
+      wait = options_.again_after;
+      continue;
+    }
     telemetry::Retention::Outcome outcome;
     auto done = retention_.run(outcome, stop);
     wait = done ? options_.every : options_.again_after;

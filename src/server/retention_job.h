@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include "core/clock.h"
@@ -21,6 +22,8 @@ class RetentionJob {
     std::chrono::nanoseconds first_after = std::chrono::minutes(2);
     std::chrono::nanoseconds every = std::chrono::hours(1);
     std::chrono::nanoseconds again_after = std::chrono::minutes(5);
+    // Of the replicas that share a store one alone may run it: two would keep the same rows twice.
+    std::function<bool()> is_leader = [] { return true; };
   };
 
   // All outlive the job.

@@ -303,6 +303,7 @@ Result<void> Server::Parts::open_store() {
                                 options.retention = {.hot_window = config.retention.hot,
                                                      .sample_percent = config.sampling_keep_percent,
                                                      .days = retention_days(config)};
+                                options.is_leader = [this] { return ledger->status().is_leader; };
                                 retention = std::make_unique<RetentionJob>(options, store->client(), store->schema(),
                                                                            *spool, clock, metrics);
                                 event_feed = std::make_unique<EventFeed>(

@@ -69,8 +69,9 @@ const Retention::Signal Retention::kSignals[2] = {
      "workspace, ts, trace_id, ingest_id, sipHash64(span_id, service_name, severity_number, body)"},
 };
 
-Retention::Retention(Client& client, const Schema& schema, Clock& clock, Options options)
-    : client_(client), schema_(schema), clock_(clock), options_(std::move(options)) {}
+Retention::Retention(Client& client, const Schema& schema, Clock& clock, Options options,
+                     std::function<bool()> may_go_on)
+    : client_(client), schema_(schema), clock_(clock), options_(std::move(options)), may_go_on_(std::move(may_go_on)) {}
 
 // Whether a row from `from` on is kept. A mark speaks for all rows of its trace, so that an error tomorrow keeps
 // today's spans and log lines of the same trace.
@@ -240,7 +241,7 @@ Result<void> Retention::promote_until(UnixNanos target, State& state, Outcome& o
       {.time_max = std::chrono::minutes(10), .stop = stop_});
   if (!hours) return std::unexpected(std::move(hours).error().within("listing the hours to weigh"));
   for (const auto& row : *hours) {
-    if (stop_.stop_requested()) return {};
+    if (stop_.stop_requested() || !may_go_on_()) return fail(ErrorCode::kCancelled, "stopped");
     // Whole hours, so that a slice that was cut short is the same slice the next time.
     const UnixNanos from = std::max(state.boundary, number_of<UnixNanos>(row[0]) * kNanosPerSecond);
     const UnixNanos to = std::min(from / kHour * kHour + kHour, target);
@@ -485,11 +486,12 @@ Result<void> Retention::run(Outcome& outcome, const std::stop_token& stop) {
   auto marks = count(fmt::format("SELECT count() FROM {}.kept_traces WHERE run >= {}", client_.database(), state.runs));
   if (!marks) return std::unexpected(std::move(marks).error());
   for (const Signal& signal : kSignals) {
-    if (stop.stop_requested()) return stopped();
+    if (stop.stop_requested() || !may_go_on_()) return stopped();
     if (!has_arrivals && *marks == 0) break;
     if (auto ok = rescue(signal, weighed, state, outcome); !ok) return ok;
   }
   if (before_drop_) before_drop_();
+  if (!may_go_on_()) return stopped();
   for (std::size_t i = 0; i < std::size(kSignals); ++i) {
     if (auto ok = drop_hot_days(kSignals[i], droppable, rows_weighed[i], outcome); !ok) return ok;
   }

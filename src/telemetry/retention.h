@@ -66,7 +66,10 @@ class Retention {
     std::vector<Removed> removed;
   };
 
-  Retention(Client& client, const Schema& schema, Clock& clock, Options options);
+  // `may_go_on` is asked before each hour and each day: false ends the run as a stop does.
+  Retention(
+      Client& client, const Schema& schema, Clock& clock, Options options,
+      std::function<bool()> may_go_on = [] { return true; });
 
   // Fills `outcome` with what was done, also when it fails: days that are gone are gone. kDataLoss when a promotion did
   // not arrive whole: the boundary then stays where it is, and the next run repeats it.
@@ -116,6 +119,7 @@ class Retention {
   const Schema& schema_;
   Clock& clock_;
   const Options options_;
+  const std::function<bool()> may_go_on_;
   std::stop_token stop_;
   std::function<void()> before_drop_;
 };
