@@ -185,7 +185,7 @@ Result<Api::Admission> Api::admit(const http::Request& request) const {
   if (route.right && !access::could(admission.caller.grant, *route.right)) {
     return fail(ErrorCode::kPermissionDenied, access::can(admission.caller.grant, *route.right).reason);
   }
-  if (!route.content_types.empty()) {
+  if (!route.content_types.empty() && has_body(request)) {
     const std::string type = access::media_type_of(request.headers.get("Content-Type"));
     if (std::ranges::find(route.content_types, type) == route.content_types.end()) {
       return fail(ErrorCode::kUnsupported, fmt::format("send Content-Type {}", fmt::join(route.content_types, " or ")));

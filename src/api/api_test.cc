@@ -494,6 +494,8 @@ TEST_F(ApiTest, ABodyOfAnotherKindOrSizeIsRefused) {
       send("POST", "/api/v1/sql", "{}", {{"Content-Type", "application/json"}, {"Content-Encoding", "gzip"}}), 415,
       "unsupported");
   EXPECT_EQ(send("POST", "/api/v1/sql", std::string(300'000, ' ')).status, 413);
+  // Of no body no kind is asked.
+  expect_problem(send("POST", "/api/v1/sql", "", {{"Content-Type", ""}}), 400, "invalid_argument");
 }
 
 TEST_F(ApiTest, TheCallersRequestIdIsKeptWhenItIsFitToLog) {

@@ -80,7 +80,7 @@ bool Member::note(Result<void> result) {
   return false;
 }
 
-bool Member::text(std::string_view name, std::string& out, std::size_t bytes_max) {
+bool Member::prose(std::string_view name, std::string& out, std::size_t bytes_max) {
   if (name != name_) return false;
   if (value_.is_null()) return true;
   std::string_view text;
@@ -88,10 +88,19 @@ bool Member::text(std::string_view name, std::string& out, std::size_t bytes_max
   if (text.size() > bytes_max) {
     return fail_with(ErrorCode::kTooLarge, fmt::format("has {} bytes, at most {} fit", text.size(), bytes_max));
   }
-  // What no store keeps (PostgreSQL) and no name needs.
-  if (text.contains('\0')) return fail_with(ErrorCode::kInvalidArgument, "holds a NUL character");
   out.assign(text);
+  std::erase(out, '\0');
   return true;
+}
+
+bool Member::text(std::string_view name, std::string& out, std::size_t bytes_max) {
+  if (name != name_) return false;
+  // What no store keeps (PostgreSQL) and no name needs.
+  std::string_view given;
+  if (value_.get_string().get(given) == simdjson::SUCCESS && given.contains('\0')) {
+    return fail_with(ErrorCode::kInvalidArgument, "holds a NUL character");
+  }
+  return prose(name, out, bytes_max);
 }
 
 bool Member::text(std::string_view name, std::optional<std::string>& out, std::size_t bytes_max) {

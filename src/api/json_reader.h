@@ -58,6 +58,8 @@ class Member {
 
   bool text(std::string_view name, std::string& out, std::size_t bytes_max = kTextBytesMax);
   bool text(std::string_view name, std::optional<std::string>& out, std::size_t bytes_max = kTextBytesMax);
+  // Of what others wrote, a stack for one: NULs are left out instead of refused.
+  bool prose(std::string_view name, std::string& out, std::size_t bytes_max = kTextBytesMax);
   bool boolean(std::string_view name, bool& out);
   bool boolean(std::string_view name, std::optional<bool>& out);
   template <class T>

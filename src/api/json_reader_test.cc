@@ -57,6 +57,16 @@ TEST(JsonReader, NullIsAbsentButForJson) {
   EXPECT_EQ(out->payload, "null");
 }
 
+TEST(JsonReader, WhatOthersWroteLosesItsNulsAndNothingElse) {
+  std::string body = R"({"stack":"a\u0000b"})";
+  auto document = JsonDocument::parse(body);
+  ASSERT_TRUE(document);
+  std::string stack;
+  const JsonPlace top;
+  ASSERT_TRUE(read_members(document->root(), top, [&](Member& member) { return member.prose("stack", stack); }));
+  EXPECT_EQ(stack, "ab");
+}
+
 TEST(JsonReader, WhatIsWrongIsNamedByItsPlace) {
   struct Case {
     const char* body;

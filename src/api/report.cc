@@ -188,8 +188,8 @@ Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, 
   std::optional<std::int64_t> retry_after_ms;
   auto read = read_members(element, place, [&](Member& member) {
     constexpr std::size_t kReadMax = 1024 * 1024;
-    return member.text("message", out.message, kReadMax) || member.text("type", out.name, kReadMax) ||
-           member.text("code", out.code, kReadMax) || member.text("stack", out.stack, kReadMax) ||
+    return member.prose("message", out.message, kReadMax) || member.prose("type", out.name, kReadMax) ||
+           member.prose("code", out.code, kReadMax) || member.prose("stack", out.stack, kReadMax) ||
            member.integer("status", out.http_status, 0, 999) || member.boolean("retryable", out.retryable) ||
            member.integer("retry_after_ms", retry_after_ms, 0, 366LL * 24 * 3'600'000);
   });

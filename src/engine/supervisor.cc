@@ -139,7 +139,7 @@ struct Supervisor::Impl {
 
 Supervisor::Impl::Impl(SupervisorOptions given, metrics::Registry& metrics)
     : options(std::move(given)),
-      folder(std::filesystem::absolute(options.data_dir) / "engine"),
+      folder((std::filesystem::absolute(options.data_dir) / "engine").lexically_normal()),
       socket(folder / "engine.sock"),
       woken(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       up_gauge(metrics.gauge("fettle_engine_up", "1 while the embedded engine answers.")),

@@ -62,7 +62,7 @@ TEST_P(WebhooksTest, EachSubscriberGetsWhatItAskedForAndTheSameEventUnderTheSame
   subscribe(receiver.url("/acme"), {"run.*"}, {{"acme"}});
   publish("run.failed", "other");
   publish("run.succeeded", "acme");
-  publish("approval.decided", "acme");
+  publish("approval.approved", "acme");
   run();
   std::map<std::string, std::set<std::string>> types;
   std::map<std::string, std::set<std::string>> ids;
@@ -71,7 +71,7 @@ TEST_P(WebhooksTest, EachSubscriberGetsWhatItAskedForAndTheSameEventUnderTheSame
     types[got.path].insert(type);
     ids[type].insert(got.id);
   }
-  EXPECT_EQ(types["/all"], (std::set<std::string>{"run.failed", "run.succeeded", "approval.decided"}));
+  EXPECT_EQ(types["/all"], (std::set<std::string>{"run.failed", "run.succeeded", "approval.approved"}));
   EXPECT_EQ(types["/failed"], (std::set<std::string>{"run.failed"}));
   EXPECT_EQ(types["/acme"], (std::set<std::string>{"run.succeeded"}));
   for (const auto& [type, its_ids] : ids) EXPECT_EQ(its_ids.size(), 1U) << type;
@@ -324,7 +324,7 @@ TEST_P(WebhooksTest, BeyondTheRoomOfAnEndpointEventsAreDroppedAndCounted) {
   const Made one = subscribe(receiver.url());
   const Made other = subscribe(receiver.url("/other"), {"approval.*"});
   publish("run.succeeded", "acme", 5);
-  publish("approval.decided", "acme", 1);
+  publish("approval.approved", "acme", 1);
   EXPECT_EQ(*webhooks->take_events(), 4);
   EXPECT_EQ(deliveries(one.id).size(), 3U);
   EXPECT_EQ(deliveries(other.id).size(), 1U);
