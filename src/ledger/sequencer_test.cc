@@ -7,6 +7,7 @@
 
 #include "ledger/entry.h"
 #include "ledger/ledger_for_test.h"
+#include "ledger/outbox.h"
 
 namespace fettle::ledger {
 namespace {
@@ -167,6 +168,24 @@ TEST_P(SequencerTest, TheFileWitnessKeepsWhatItWasTold) {
   ASSERT_EQ(kept->size(), 2U);
   EXPECT_EQ((*kept)[1].size, 4U);
   EXPECT_TRUE(is_signed((*kept)[1]));
+}
+
+TEST_P(SequencerTest, TheEventWitnessTellsOfEachCheckpoint) {
+  Outbox outbox(*database, clock, store.registry);
+  ASSERT_TRUE(outbox.add_consumer("webhooks"));
+  EventWitness witness(*database, clock);
+  make_sequencer({&witness});
+  grow(3);
+  ASSERT_TRUE(sequencer->checkpoint());
+  ASSERT_TRUE(sequencer->checkpoint());
+  const auto batch = outbox.next("webhooks");
+  ASSERT_TRUE(batch) << batch.error().message();
+  ASSERT_EQ(batch->rows.size(), 1U);
+  EXPECT_EQ(batch->rows[0].events[0].type, "audit.checkpoint");
+  const auto told = parse_checkpoint(batch->rows[0].events[0].body);
+  ASSERT_TRUE(told) << told.error().message();
+  EXPECT_EQ(told->size, 3U);
+  EXPECT_TRUE(is_signed(*told));
 }
 
 TEST_P(SequencerTest, TheLogRefusesChangesAndRemovals) {

@@ -8,6 +8,9 @@
 #include <cstring>
 #include <fstream>
 
+#include "db/database.h"
+#include "ledger/events.h"
+
 namespace fettle::ledger {
 namespace {
 constexpr std::size_t kCheckpointsMax = 1'000'000;
@@ -27,6 +30,14 @@ Result<void> FileWitness::deliver(const Checkpoint& checkpoint) {
                 fmt::format("writing a checkpoint to '{}': {}", file_.string(), std::strerror(error)));
   }
   return {};
+}
+
+Result<void> EventWitness::deliver(const Checkpoint& checkpoint) {
+  const std::string body = to_json(checkpoint);
+  return database_.write_and_wait([&](db::Transaction& tx) {
+    return publish(tx, Scope{checkpoint.workspace, {}},
+                   Event{.type = "audit.checkpoint", .at = clock_.now(), .identifiers = {}, .body = body});
+  });
 }
 
 Result<std::vector<Checkpoint>> read_witness_file(const std::filesystem::path& file) {

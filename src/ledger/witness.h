@@ -8,6 +8,10 @@
 
 #include "ledger/checkpoint.h"
 
+namespace fettle::db {
+class Database;
+}
+
 namespace fettle::ledger {
 
 // Called by the sequencer's thread alone. May be told of the same checkpoint again.
@@ -31,7 +35,21 @@ class FileWitness final : public Witness {
   std::filesystem::path file_;
 };
 
-// The checkpoints of such a file, in its order; at most 1,000,000. kInvalidArgument names the line that is not one.
+// Publishes each checkpoint as the event `audit.checkpoint` of its workspace, whose body is the checkpoint: a webhook
+// that takes it keeps a copy on another host.
+class EventWitness final : public Witness {
+ public:
+  EventWitness(db::Database& database, Clock& clock) : database_(database), clock_(clock) {}
+  std::string_view name() const override { return "events"; }
+  Result<void> deliver(const Checkpoint& checkpoint) override;
+
+ private:
+  db::Database& database_;
+  Clock& clock_;
+};
+
+// The checkpoints of a FileWitness's file, in its order; at most 1,000,000. kInvalidArgument names the line that is not
+// one.
 Result<std::vector<Checkpoint>> read_witness_file(const std::filesystem::path& file);
 
 }  // namespace fettle::ledger

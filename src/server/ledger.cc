@@ -30,6 +30,7 @@
 #include "runs/ledger_journal.h"
 #include "runs/runs.h"
 #include "runs/schema.h"
+#include "server/config_audit.h"
 #include "server/secret_file.h"
 
 namespace fettle::server {
@@ -68,8 +69,8 @@ Result<Secret> ledger_url(const Config::Ledger& config, const std::filesystem::p
 }
 
 std::vector<const db::Migrations*> ledger_rooms() {
-  return {&db::lease_migrations(), &ledger::migrations(), &access::migrations(), &runs::migrations(),
-          &notify::migrations()};
+  return {&db::lease_migrations(), &ledger::migrations(), &access::migrations(),
+          &runs::migrations(),     &notify::migrations(), &config_migrations()};
 }
 
 // Members that use others stand below them.
@@ -90,6 +91,7 @@ struct Ledger::Parts {
         upkeep_failures(metrics.counter("fettle_ledger_upkeep_failures_total",
                                         "Rounds of the ledger's upkeep that did not come to their end.")) {
     std::vector<ledger::Witness*> witnesses;
+    witnesses.push_back(&event_witness.emplace(*database, clock));
     if (!witness_file.empty()) witnesses.push_back(&witness.emplace(witness_file));
     sequencer.emplace(
         *database, clock, rng, key, metrics, [this](db::Transaction& tx) { return lease.check(tx); },
@@ -180,6 +182,7 @@ struct Ledger::Parts {
   const notify::SecretBox box;
   const runs::PurgeOptions purging;
   metrics::Counter& upkeep_failures;
+  std::optional<ledger::EventWitness> event_witness;
   std::optional<ledger::FileWitness> witness;
   std::optional<ledger::Sequencer> sequencer;
 
@@ -220,15 +223,17 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, std::
       return std::unexpected(std::move(added).error().within("opening the ledger's outbox"));
     }
   }
-  parts->start();
   return std::unique_ptr<Ledger>(new Ledger(std::move(parts)));
 }
+
+void Ledger::start() { parts_->start(); }
 
 db::Database& Ledger::database() { return *parts_->database; }
 ledger::Auditor& Ledger::auditor() { return parts_->auditor; }
 ledger::Outbox& Ledger::outbox() { return parts_->outbox; }
 runs::Runs& Ledger::runs() { return parts_->runs; }
 const notify::SecretBox& Ledger::secret_box() const { return parts_->box; }
+const ledger::PublicKey& Ledger::public_key() const { return parts_->key.public_key(); }
 
 Ledger::Status Ledger::status() const {
   Status status{.down = parts_->database->status().down,

@@ -2,6 +2,8 @@
 // in it; and the threads that keep them: who leads, what time does to runs, the audit's sequencer, the outbox's end.
 //
 //   auto ledger = Ledger::open(config.ledger, data_dir.path(), redactor, clock, rng, metrics);
+//   (*ledger)->runs().set_admission(…);
+//   (*ledger)->start();
 //   (*ledger)->runs().write(…);
 //   (*ledger)->stop();       // after the API; before the store of anything that reads the outbox
 //
@@ -54,6 +56,8 @@ class Ledger {
                                               const std::filesystem::path& data_dir,
                                               std::shared_ptr<const redact::Redactor> redactor, Clock& clock, Rng& rng,
                                               metrics::Registry& metrics);
+  // What is due from here on is done: after whatever decides what may run has been set.
+  void start();
   ~Ledger();
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
@@ -64,6 +68,8 @@ class Ledger {
   runs::Runs& runs();
   // For secrets that the ledger keeps and the server must use again.
   const notify::SecretBox& secret_box() const;
+  // Of the key that signs checkpoints.
+  const ledger::PublicKey& public_key() const;
 
   struct Status {
     std::string down;        // empty while the store works

@@ -28,6 +28,7 @@
 #include "redact/redactor.h"
 #include "runs/runs.h"
 #include "server/checks.h"
+#include "server/config_audit.h"
 #include "server/data_dir.h"
 #include "server/entrance.h"
 #include "server/event_feed.h"
@@ -192,6 +193,10 @@ Result<void> Server::Parts::open_ledger() {
                               .is_leader = [this] { return ledger->status().is_leader; }},
       notify::Webhooks::Options{});
   ledger->runs().set_admission(&entrance->admission());
+  auto audited =
+      audit_configuration(audited_settings(config, ledger->public_key()), ledger->database(), ledger->auditor(), clock);
+  if (!audited) return std::unexpected(std::move(audited).error().within("auditing the configuration"));
+  ledger->start();
   return {};
 }
 
