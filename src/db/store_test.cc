@@ -315,6 +315,29 @@ TEST_P(Store, ManyRowsArriveAsTheyWereWhateverIsMissingInThem) {
   EXPECT_EQ(score, 0.5 * 688 + 100 + 150 + 200 + 250 + 300 + 350 + 400 + 450 + 500 + 550 + 600 + 650);
 }
 
+TEST_P(Store, RowsOfAnyCountArriveOnceEach) {
+  auto database = open_with_table();
+  std::int64_t id = 0;
+  for (const std::int64_t rows : {1, 3, 4, 15, 16, 17, 23, 100}) {
+    std::vector<Value> values;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      values.emplace_back(++id);
+      values.emplace_back(id * 7);
+    }
+    const auto made = database->write_and_wait([&](Transaction& tx) { return tx.execute_many(kInsert, 2, values); });
+    ASSERT_TRUE(made) << made.error().message();
+    EXPECT_EQ(*made, rows);
+  }
+  EXPECT_EQ(count(*database), id);
+  const auto wrong = database->read_and_wait([](Reader& reader) -> Result<std::int64_t> {
+    std::int64_t rows = -1;
+    auto found = reader.fetch("SELECT COUNT(*) FROM items WHERE n <> id * 7", {}, rows);
+    if (!found) return std::unexpected(found.error());
+    return rows;
+  });
+  EXPECT_EQ(*wrong, 0);
+}
+
 TEST_P(Store, OneOfManyRowsThatIsThereAlreadyUndoesThemAll) {
   auto database = open_with_table();
   std::vector<Value> rows;
