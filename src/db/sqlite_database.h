@@ -66,6 +66,7 @@ class SqliteDatabase final : public Database {
   std::string down_ FETTLE_GUARDED_BY(mutex_);
 
   std::atomic<std::uint64_t> log_bytes_{0};
+  std::atomic<std::uint64_t> copied_bytes_{0};  // of them, by the checkpointer's last round
 
   std::once_flag closed_;
   std::thread checkpoint_thread_;
