@@ -23,6 +23,9 @@ constexpr std::uint64_t kLongLogBytes = 16ULL << 20;
 // What the writer copies itself: a millisecond or two.
 constexpr std::uint64_t kLeftBytesMax = 1ULL << 20;
 
+// Whose body runs on this thread.
+thread_local const SqliteDatabase* in_body_of = nullptr;
+
 // A body's view of the connection.
 class SqliteTransaction final : public Transaction {
  public:
@@ -201,6 +204,10 @@ void SqliteDatabase::set_down(std::string why) {
 
 void SqliteDatabase::submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) {
   WriteJob job{std::move(body), std::move(done), options};
+  if (options.joins && in_body_of == this) {
+    joining_.push_back(std::move(job));
+    return;
+  }
   if (const auto pushed = writes_.push(std::move(job)); pushed != JobQueue<WriteJob>::Push::kAccepted) {
     refuse(job, pushed, "write queue", options_, books_);
   }
@@ -287,8 +294,14 @@ SqliteDatabase::Pass SqliteDatabase::run_once(std::vector<WriteJob>& jobs, std::
     if (settled[i]) continue;
     SqliteTransaction tx(connection, undoable ? SqliteTransaction::Mode::kUndoable : SqliteTransaction::Mode::kWrite);
     if (!jobs[i].options.alone) connection.set_deadline(clock_.monotonic() + options_.write_deadline);
+    in_body_of = this;
     Result<void> outcome = run_body(jobs[i].body, tx);
+    in_body_of = nullptr;
     connection.set_deadline(std::nullopt);
+    for (WriteJob& job : joining_) jobs.push_back(std::move(job));
+    joining_.clear();
+    outcomes.resize(jobs.size());
+    settled.resize(jobs.size());
     if (tx.failed()) outcome = std::unexpected(*tx.failed());
     if (!connection.in_transaction()) {
       // SQLite undid the whole transaction: an interrupted statement, or a store in trouble.

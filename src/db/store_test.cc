@@ -95,6 +95,44 @@ TEST_P(Store, TransactionsThatQueueUpShareACommit) {
   EXPECT_EQ(count(*database), 50);
 }
 
+TEST_P(Store, WhatABodyAsksForJoinsItsCommitAndSeesWhatItDid) {
+  auto database = open_with_table();
+  if (!database->joins()) return;
+  const std::uint64_t before = database->status().commits;
+  std::promise<Result<std::int64_t>> joined;
+  auto made = database->write_and_wait([&](Transaction& tx) -> Result<std::int64_t> {
+    auto done = tx.execute(kInsert, {1, 7});
+    database->write([](Transaction& after) { return count(after); },
+                    [&](Result<std::int64_t> seen) { joined.set_value(std::move(seen)); }, {.joins = true});
+    return done;
+  });
+  ASSERT_TRUE(made) << made.error().message();
+  const auto seen = joined.get_future().get();
+  ASSERT_TRUE(seen) << seen.error().message();
+  EXPECT_EQ(*seen, 1);
+  EXPECT_EQ(database->status().commits, before + 1);
+  EXPECT_EQ(database->status().transactions, 3U) << "the table, the row and what joined it";
+}
+
+TEST_P(Store, WhatJoinedABodyThatFailsIsRunWithoutIt) {
+  auto database = open_with_table();
+  if (!database->joins()) return;
+  std::promise<Result<std::int64_t>> joined;
+  auto asked = std::make_shared<std::once_flag>();
+  auto made = database->write_and_wait([&, asked](Transaction& tx) -> Result<std::int64_t> {
+    auto done = tx.execute(kInsert, {1, 7});
+    std::call_once(*asked, [&] {
+      database->write([](Transaction& after) { return count(after); },
+                      [&](Result<std::int64_t> seen) { joined.set_value(std::move(seen)); }, {.joins = true});
+    });
+    return fail(ErrorCode::kConflict, "no");
+  });
+  EXPECT_FALSE(made);
+  const auto seen = joined.get_future().get();
+  ASSERT_TRUE(seen) << seen.error().message();
+  EXPECT_EQ(*seen, 0);
+}
+
 TEST_P(Store, AFailingBodyTakesNoNeighbourAlong) {
   auto database = open_with_table();
   auto gate = hold_writer(*database);

@@ -9,6 +9,7 @@
 #include "runs/retry_policies.h"
 #include "runs/switches.h"
 #include "runs/testing.h"
+#include "runs/workers.h"
 
 namespace fettle::runs {
 namespace {
@@ -346,6 +347,43 @@ TEST_P(QueueTest, AWaitingWorkerIsWokenByAnEnqueueAndOnlyOneForEachRun) {
   EXPECT_EQ(answered, 0);
   tick(31s);
   EXPECT_EQ(answered, 1) << "the time of the second is over";
+}
+
+TEST_P(QueueTest, WhoWaitsGetsTheWorkInTheCommitThatMadeIt) {
+  if (!database->joins()) return;
+  std::promise<Leased> done;
+  runs->lease_when_ready(scope, actor, {.worker = WorkerId{"w1"}}, clock.monotonic() + 30s,
+                         [&](Result<Leased> leased) { done.set_value(std::move(*leased)); });
+  while (runs->waiting() < 1) std::this_thread::yield();
+  const std::uint64_t before = database->status().commits;
+  const RunId id = add_one();
+  EXPECT_EQ(done.get_future().get().runs.at(0).id, id);
+  EXPECT_EQ(database->status().commits, before + 1);
+}
+
+TEST_P(QueueTest, AWorkerThatAsksIsRegisteredAndOneThatIsToDrainGetsNothing) {
+  const auto ask = [&] {
+    std::promise<Leased> done;
+    runs->lease_when_ready(scope, actor, {.worker = WorkerId{"w1"}, .pool = "p", .runs_max = 3}, clock.monotonic(),
+                           [&](Result<Leased> leased) { done.set_value(std::move(*leased)); });
+    return done.get_future().get();
+  };
+  const auto worker = [&] { return run([](Unit& unit) -> Result<Worker> { return list_workers(unit).at(0); }); };
+  EXPECT_FALSE(ask().drain);
+  const UnixNanos first_seen_at = worker().seen_at;
+  EXPECT_EQ(worker().capacity, 3);
+  EXPECT_EQ(worker().pool, "p");
+  clock.advance(1s);
+  ask();
+  EXPECT_EQ(worker().seen_at, first_seen_at) << "a row for each poll would be a commit for each";
+  clock.advance(2s);
+  ask();
+  EXPECT_EQ(worker().seen_at, clock.now());
+  run([](Unit& unit) { return drain_worker(unit, WorkerId{"w1"}, true, "update"); });
+  add({.workflow = "publish", .pool = "p"});
+  const Leased leased = ask();
+  EXPECT_TRUE(leased.drain);
+  EXPECT_TRUE(leased.runs.empty());
 }
 
 TEST_P(QueueTest, AWaitingWorkerIsWokenForItsOwnWorkflowAlone) {
