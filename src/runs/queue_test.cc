@@ -386,6 +386,29 @@ TEST_P(QueueTest, AWorkerThatAsksIsRegisteredAndOneThatIsToDrainGetsNothing) {
   EXPECT_TRUE(leased.runs.empty());
 }
 
+TEST_P(QueueTest, RunsOfOneCallThatHoldSlotsOrUsedTokensKeepThem) {
+  run([](Unit& unit) {
+    return set_limit(unit, {.dimension = LimitDimension::kClient, .value = "acme", .concurrency_max = 5});
+  });
+  const RunId limited = add({.workflow = "publish", .client = "acme"});
+  const RunId free = add({.workflow = "publish", .client = "zenith"});
+  const std::vector<LeasedRun> leased = take(10);
+  ASSERT_EQ(leased.size(), 2U);
+  EXPECT_EQ(column(limited, "slots"), "client:acme");
+  EXPECT_EQ(column(free, "slots"), "null");
+  std::vector<Completion> completions;
+  for (const LeasedRun& one : leased) {
+    EXPECT_EQ(column(one.id, "attempt"), "1");
+    completions.push_back({one.id, one.attempt, "", one.id == free ? 700 : 0});
+  }
+  run([&](Unit& unit) { return complete(unit, completions); });
+  EXPECT_EQ(column(free, "tokens"), "700");
+  EXPECT_EQ(column(limited, "tokens"), "0");
+  EXPECT_EQ(column(limited, "slots"), "null");
+  EXPECT_EQ(state_of(limited), RunState::kSucceeded);
+  EXPECT_EQ(state_of(free), RunState::kSucceeded);
+}
+
 TEST_P(QueueTest, AWaitingWorkerIsWokenForItsOwnWorkflowAlone) {
   std::promise<Leased> done;
   runs->lease_when_ready(scope, actor, {.worker = WorkerId{"w1"}, .workflows = {"a"}}, clock.monotonic() + 30s,
