@@ -1,9 +1,12 @@
 // Durable runs side by side with three job queues, all driven by this Node on this machine, everything synchronous to
-// disk: node main.mjs [--peers] [--fettle] [--reps N] [--no-latency] [--no-killed]
+// disk: node main.mjs [--systems A,B] [--parts throughput,latency,killed] [--reps N] [--kept FILE]
 //
 // Each phase runs in a fresh process against a fresh server (drain against what enqueue left), one system at a time,
-// all systems once per repetition; the median of the repetitions counts.
+// all systems once per repetition; the median of the repetitions counts. With --kept a machine that is not free for
+// minutes at a time is measured piece by piece: what FILE holds of earlier calls counts as well, and what this one
+// measures is added to it.
 import { fork } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -13,17 +16,18 @@ import { sleep, syncMs } from './servers.mjs';
 
 const { values: options } = parseArgs({
   options: {
-    peers: { type: 'boolean' },
-    fettle: { type: 'boolean' },
+    systems: { type: 'string' },
+    parts: { type: 'string', default: 'throughput,latency,killed' },
     reps: { type: 'string', default: '3' },
-    'no-latency': { type: 'boolean' },
-    'no-killed': { type: 'boolean' },
+    kept: { type: 'string' },
   },
 });
 const PEERS = ['bullmq', 'pgboss', 'graphile'];
-const OURS = ['fettle', 'fettle_postgres'];
-const systems = options.peers ? PEERS : options.fettle ? OURS : [...PEERS, ...OURS];
-const isWhole = systems.length === PEERS.length + OURS.length;
+const SYSTEMS = [...PEERS, 'fettle', 'fettle_postgres'];
+// The others wait far longer by default than a benchmark can: 15 minutes and 4 hours.
+const KILLED = ['bullmq', 'fettle'];
+const systems = options.systems?.split(',') ?? SYSTEMS;
+const parts = options.parts.split(',');
 const KILLED_MS_MAX = 90_000;
 
 function child(system, address, phase) {
@@ -54,12 +58,24 @@ async function phase(system, address, name) {
   return figures;
 }
 
+// The most memory that a server and its children have had, each at its own time. What PostgreSQL's share counts once
+// for each of them, so only ours on SQLite is told.
+function peakMib(pid) {
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  const children = tasks.flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean),
+  );
+  const own = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0;
+  return Number(own) / 1024 + children.reduce((sum, child) => sum + peakMib(child), 0);
+}
+
 async function withServer(system, body) {
   const { start } = await import(`./systems/${system}.mjs`);
   const server = await start();
   try {
     return await body(server.address);
   } finally {
+    if (system === 'fettle') measured.fettle.rss.push(peakMib(server.pid));
     await server.stop();
   }
 }
@@ -88,8 +104,9 @@ async function killed(system) {
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const measured = Object.fromEntries(
-  systems.map((system) => [system, { enqueue: [], bulk: [], drain: [], p50: [], p99: [] }]),
+  SYSTEMS.map((system) => [system, { enqueue: [], bulk: [], drain: [], p50: [], p99: [], killed: [], rss: [] }]),
 );
+if (options.kept && existsSync(options.kept)) Object.assign(measured, JSON.parse(readFileSync(options.kept, 'utf8')));
 
 async function throughput(system) {
   const into = measured[system];
@@ -118,10 +135,23 @@ note(
 note(
   `runs: a small write and its fdatasync take ${syncMs().toFixed(2)} ms here, on an idle disk of such a machine 0.2`,
 );
-for (let rep = 0; rep < Number(options.reps); rep++) for (const system of systems) await throughput(system);
-if (!options['no-latency']) for (const system of systems) await latency(system);
+if (parts.includes('throughput'))
+  for (let rep = 0; rep < Number(options.reps); rep++) for (const system of systems) await throughput(system);
+if (parts.includes('latency')) for (const system of systems) await latency(system);
+if (parts.includes('killed')) {
+  for (const system of systems.filter((one) => KILLED.includes(one))) {
+    const { seconds, starts } = await killed(system);
+    measured[system].killed.push(seconds);
+    if (starts !== 1) note(`${system}: the job of the killed worker was started ${starts} times`);
+  }
+}
+if (options.kept) writeFileSync(options.kept, JSON.stringify(measured));
 
-const best = (figure) => Math.max(...PEERS.map((peer) => median(measured[peer]?.[figure] ?? []) ?? 0));
+const has = (system, figure) => measured[system][figure].length > 0;
+const isWhole =
+  SYSTEMS.every((system) => ['enqueue', 'bulk', 'drain', 'p50'].every((figure) => has(system, figure))) &&
+  KILLED.every((system) => has(system, 'killed'));
+const best = (figure) => Math.max(...PEERS.map((peer) => median(measured[peer][figure])));
 const wants = {
   enqueue_fettle: () => ({ atLeast: 1.5 * median(measured.bullmq.enqueue) }),
   enqueue_fettle_postgres: () => ({ atLeast: 3 * median(measured.pgboss.enqueue) }),
@@ -129,31 +159,24 @@ const wants = {
   drain_fettle: () => ({ atLeast: 1.5 * best('drain') }),
 };
 for (const figure of ['enqueue', 'bulk', 'drain']) {
-  for (const system of systems) {
+  for (const system of SYSTEMS.filter((one) => has(one, figure))) {
     const want = isWhole ? wants[`${figure}_${system}`]?.() : undefined;
     report(`${figure}_${system}`, median(measured[system][figure]), 'jobs/s', want ?? {});
   }
 }
-if (!options['no-latency']) {
-  for (const [figure, atMost] of [
-    ['p50', 1.3],
-    ['p99', 6],
-  ]) {
-    for (const system of systems)
-      report(
-        `start_${figure}_${system}`,
-        median(measured[system][figure]),
-        'ms',
-        system === 'fettle' ? { atMost } : {},
-      );
-  }
+for (const [figure, atMost] of [
+  ['p50', 1.3],
+  ['p99', 6],
+]) {
+  for (const system of SYSTEMS.filter((one) => has(one, figure)))
+    report(`start_${figure}_${system}`, median(measured[system][figure]), 'ms', system === 'fettle' ? { atMost } : {});
 }
-if (!options['no-killed']) {
-  // The other two wait far longer by default than a benchmark can: 15 minutes and 4 hours.
-  for (const system of systems.filter((one) => one === 'bullmq' || one === 'fettle')) {
-    const { seconds, starts } = await killed(system);
-    report(`killed_runs_again_${system}`, seconds, 's', system === 'fettle' ? { atMost: 15 } : {});
-    if (starts !== 1) note(`${system}: the job of the killed worker was started ${starts} times`);
-  }
-}
-process.exit(finish('runs', isWhole && !options['no-latency'] && !options['no-killed']));
+for (const system of KILLED.filter((one) => has(one, 'killed')))
+  report(
+    `killed_runs_again_${system}`,
+    median(measured[system].killed),
+    's',
+    system === 'fettle' ? { atMost: 15 } : {},
+  );
+if (has('fettle', 'rss')) report('rss_most_fettle', Math.max(...measured.fettle.rss), 'MiB');
+process.exit(finish('runs', isWhole));

@@ -12,7 +12,6 @@
 #include "api/work.h"
 #include "runs/queue.h"
 #include "runs/steps.h"
-#include "runs/workers.h"
 
 namespace fettle::api {
 namespace {
@@ -121,27 +120,6 @@ void answer(Work& work, Exchange exchange, const Scope& scope, const runs::Actor
           }));
 }
 
-// Says that the worker is there, beside its lease and without delaying it. One that nobody has heard of is registered
-// by what it asks for; one that is to drain gets nothing more.
-void note_worker(Work& work, const Scope& scope, const runs::Actor& actor, const runs::LeaseRequest& request,
-                 std::stop_source gone) {
-  runs::WorkerRegistration registration;
-  registration.id = request.worker;
-  registration.pool = request.pool;
-  registration.capacity = request.runs_max;
-  work.rooms.runs->write(
-      scope, actor,
-      [registration](runs::Unit& unit) -> Result<runs::Beat> {
-        auto beat = runs::beat_worker(unit, registration.id, false);
-        if (!beat || beat->applied == runs::Applied::kApplied) return beat;
-        if (auto done = runs::register_worker(unit, registration); !done) return std::unexpected(done.error());
-        return runs::Beat{runs::Applied::kApplied, false};
-      },
-      runs::Runs::Done<runs::Beat>([gone](Result<runs::Beat> beat) mutable {
-        if (beat && beat->drain) gone.request_stop();
-      }));
-}
-
 void lease(Work& work, Exchange exchange) {
   auto document = JsonDocument::parse(exchange.body());
   if (!document) return exchange.problem(document.error());
@@ -154,7 +132,6 @@ void lease(Work& work, Exchange exchange) {
   runs::Actor actor = actor_of(exchange);
   const std::string worker = wanted.request.worker.value;
   work.polls.add(scope.workspace, worker, gone);
-  note_worker(work, scope, actor, wanted.request, gone);
   const auto deadline = work.clock.monotonic() + std::chrono::milliseconds(wanted.wait_ms);
   work.rooms.runs->lease_when_ready(
       scope, actor, std::move(wanted.request), deadline,

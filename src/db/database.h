@@ -59,6 +59,8 @@ struct Options {
 struct WriteOptions {
   // In a commit of its own and without time limits: for migrations and maintenance.
   bool alone = false;
+  // Asked for from inside a body: in that body's commit and after it, where the store can (Database::joins).
+  bool joins = false;
 };
 
 struct ReadOptions {
@@ -122,6 +124,9 @@ class Database {
     return promise.get_future().get();
   }
 
+  // Whether it obeys WriteOptions::joins. Elsewhere such a transaction queues like any other, and what the body changes
+  // is not to be seen by it yet.
+  virtual bool joins() const { return false; }
   virtual Status status() const = 0;
   // No transaction is accepted any more; those waiting are run and called back. Blocks until then. Idempotent.
   virtual void close() = 0;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +66,8 @@ class SqliteConnection {
   Result<void> configure(const std::filesystem::path& file, Mode mode);
   Result<Statement*> prepare(std::string_view text);
   Result<void> bind(Statement& statement, std::span<const Value> values);
+  Result<std::int64_t> run(Statement& statement, std::span<const Value> values);
+  std::string_view for_rows(std::string_view text, std::size_t width, std::size_t count);
   Error error(int code, std::string_view text);
 
   const Options& options_;
@@ -75,6 +78,8 @@ class SqliteConnection {
   // Most recently used first; the map's keys point into the list's texts.
   std::list<Statement> statements_;
   std::unordered_map<std::string_view, std::list<Statement>::iterator> by_text_;
+  // What for_rows() has made, by count and text.
+  std::map<std::pair<std::size_t, std::string>, std::string, std::less<>> for_rows_;
 };
 
 }  // namespace fettle::db

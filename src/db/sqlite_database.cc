@@ -1,15 +1,30 @@
 #include "db/sqlite_database.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "core/log.h"
 
 namespace fettle::db {
 namespace {
+
+constexpr std::uint64_t kPageBytes = 4'096;
+// A log that is to be so long is of a ledger that is busy.
+constexpr std::uint64_t kLongLogBytes = 16ULL << 20;
+// What the writer copies itself: a millisecond or two.
+constexpr std::uint64_t kLeftBytesMax = 1ULL << 20;
+
+// Whose body runs on this thread.
+thread_local const SqliteDatabase* in_body_of = nullptr;
 
 // A body's view of the connection.
 class SqliteTransaction final : public Transaction {
@@ -79,6 +94,29 @@ class SqliteTransaction final : public Transaction {
   std::optional<Error> failed_;
 };
 
+// Makes the log so long before it is needed: a write over what is there is confirmed in half the time of one that makes
+// the file longer. What follows the log's last frame is not read, whatever it is. Under the writer's lock, so nobody
+// appends meanwhile. Without it everything works as well, so a failure (a full disk) is nobody's.
+void lengthen_log(SqliteConnection& writer, const std::filesystem::path& file, std::uint64_t bytes) {
+  constexpr std::size_t kPieceBytes = 1 << 20;
+  const int descriptor = ::open((file.string() + "-wal").c_str(), O_WRONLY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  if (writer.control("BEGIN IMMEDIATE")) {
+    const std::string piece(kPieceBytes, '\0');
+    struct stat now{};
+    bool good = ::fstat(descriptor, &now) == 0;
+    for (auto at = static_cast<std::uint64_t>(now.st_size); good && at < bytes;) {
+      const ssize_t count =
+          ::pwrite(descriptor, piece.data(), std::min<std::uint64_t>(piece.size(), bytes - at), static_cast<off_t>(at));
+      good = count > 0;
+      at += good ? static_cast<std::uint64_t>(count) : 0;
+    }
+    if (::fdatasync(descriptor) != 0) log::warning("ledger_log_not_lengthened", {{"error", std::strerror(errno)}});
+    (void)writer.control("ROLLBACK");
+  }
+  ::close(descriptor);
+}
+
 // Errors after which the neighbours in a commit cannot succeed either.
 bool fails_all(const Error& error) {
   switch (error.code()) {
@@ -95,6 +133,7 @@ Result<std::unique_ptr<Database>> SqliteDatabase::open(const std::filesystem::pa
                                                        Clock& clock, metrics::Registry& registry) {
   std::unique_ptr<SqliteDatabase> database(new SqliteDatabase(file, options, clock, registry));
   if (auto ready = database->ensure_writer(); !ready) return std::unexpected(ready.error());
+  if (options.wal_bytes_target >= kLongLogBytes) lengthen_log(*database->writer_, file, options.wal_bytes_target);
   SqliteDatabase& self = *database;
   database->write_thread_ = std::thread([&self] {
     ::pthread_setname_np(::pthread_self(), "db-write");
@@ -165,6 +204,10 @@ void SqliteDatabase::set_down(std::string why) {
 
 void SqliteDatabase::submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) {
   WriteJob job{std::move(body), std::move(done), options};
+  if (options.joins && in_body_of == this) {
+    joining_.push_back(std::move(job));
+    return;
+  }
   if (const auto pushed = writes_.push(std::move(job)); pushed != JobQueue<WriteJob>::Push::kAccepted) {
     refuse(job, pushed, "write queue", options_, books_);
   }
@@ -187,7 +230,6 @@ Result<void> SqliteDatabase::ensure_writer() {
   sqlite3_wal_hook(
       writer_->handle(),
       [](void* self, sqlite3*, const char*, int pages) {
-        static constexpr std::uint64_t kPageBytes = 4'096;
         static_cast<SqliteDatabase*>(self)->log_bytes_ = static_cast<std::uint64_t>(pages) * kPageBytes;
         return SQLITE_OK;
       },
@@ -252,8 +294,14 @@ SqliteDatabase::Pass SqliteDatabase::run_once(std::vector<WriteJob>& jobs, std::
     if (settled[i]) continue;
     SqliteTransaction tx(connection, undoable ? SqliteTransaction::Mode::kUndoable : SqliteTransaction::Mode::kWrite);
     if (!jobs[i].options.alone) connection.set_deadline(clock_.monotonic() + options_.write_deadline);
+    in_body_of = this;
     Result<void> outcome = run_body(jobs[i].body, tx);
+    in_body_of = nullptr;
     connection.set_deadline(std::nullopt);
+    for (WriteJob& job : joining_) jobs.push_back(std::move(job));
+    joining_.clear();
+    outcomes.resize(jobs.size());
+    settled.resize(jobs.size());
     if (tx.failed()) outcome = std::unexpected(*tx.failed());
     if (!connection.in_transaction()) {
       // SQLite undid the whole transaction: an interrupted statement, or a store in trouble.
@@ -298,16 +346,25 @@ SqliteDatabase::Pass SqliteDatabase::run_once(std::vector<WriteJob>& jobs, std::
 // ---- the log -------------------------------------------------------------------------------------------------------
 
 // A checkpoint copies the log into the file. Beside the writer it costs nobody anything, but cannot reset a log that
-// keeps growing: past wal_bytes_max the writer stops for the little that is left, and the next commit starts it anew.
+// keeps growing: once little is left, or past wal_bytes_max, the writer stops for the rest, and the next commit starts
+// it anew. A log that goes round is written over, which the disk confirms in half the time that it takes to make a file
+// longer.
 void SqliteDatabase::watch_log() {
   const std::uint64_t bytes = log_bytes_.load();
-  if (bytes < options_.wal_bytes_target) checkpoint_at_bytes_ = options_.wal_bytes_target;
-  if (bytes < checkpoint_at_bytes_ || writer_ == nullptr) return;
-  checkpoint_at_bytes_ = bytes + options_.wal_bytes_target / 4;
-  if (bytes >= options_.wal_bytes_max) {
+  if (bytes < options_.wal_bytes_target) {
+    checkpoint_at_bytes_ = options_.wal_bytes_target;
+    copied_bytes_ = 0;
+  }
+  if (bytes < options_.wal_bytes_target || writer_ == nullptr) return;
+  const std::uint64_t copied = copied_bytes_.load();
+  if (bytes >= options_.wal_bytes_max || (copied != 0 && bytes - std::min(bytes, copied) <= kLeftBytesMax)) {
+    copied_bytes_ = 0;
+    checkpoint_at_bytes_ = bytes + options_.wal_bytes_target / 4;
     sqlite3_wal_checkpoint_v2(writer_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     return;
   }
+  if (bytes < checkpoint_at_bytes_) return;
+  checkpoint_at_bytes_ = bytes + options_.wal_bytes_target / 4;
   {
     MutexLock lock(mutex_);
     checkpoint_wanted_ = true;
@@ -334,8 +391,10 @@ void SqliteDatabase::checkpoint_loop() {
       }
       connection = std::move(*opened);
     }
+    int pages_copied = 0;
     const int code =
-        sqlite3_wal_checkpoint_v2(connection->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+        sqlite3_wal_checkpoint_v2(connection->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, &pages_copied);
+    if (code == SQLITE_OK && pages_copied > 0) copied_bytes_ = static_cast<std::uint64_t>(pages_copied) * kPageBytes;
     if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
       log::warning("ledger_checkpoint_failed", {{"error", sqlite3_errmsg(connection->handle())}});
       connection.reset();

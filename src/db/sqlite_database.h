@@ -23,6 +23,7 @@ class SqliteDatabase final : public Database {
   ~SqliteDatabase() override;
 
   Dialect dialect() const override { return Dialect::kSqlite; }
+  bool joins() const override { return true; }
   Status status() const override;
   void close() override;
 
@@ -58,6 +59,7 @@ class SqliteDatabase final : public Database {
   // The writer thread's own.
   std::unique_ptr<SqliteConnection> writer_;
   std::uint64_t checkpoint_at_bytes_;
+  std::vector<WriteJob> joining_;  // asked for by the body that runs
 
   mutable Mutex mutex_;
   Condition checkpoint_due_;
@@ -66,6 +68,7 @@ class SqliteDatabase final : public Database {
   std::string down_ FETTLE_GUARDED_BY(mutex_);
 
   std::atomic<std::uint64_t> log_bytes_{0};
+  std::atomic<std::uint64_t> copied_bytes_{0};  // of them, by the checkpointer's last round
 
   std::once_flag closed_;
   std::thread checkpoint_thread_;

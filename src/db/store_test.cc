@@ -95,6 +95,44 @@ TEST_P(Store, TransactionsThatQueueUpShareACommit) {
   EXPECT_EQ(count(*database), 50);
 }
 
+TEST_P(Store, WhatABodyAsksForJoinsItsCommitAndSeesWhatItDid) {
+  auto database = open_with_table();
+  if (!database->joins()) return;
+  const std::uint64_t before = database->status().commits;
+  std::promise<Result<std::int64_t>> joined;
+  auto made = database->write_and_wait([&](Transaction& tx) -> Result<std::int64_t> {
+    auto done = tx.execute(kInsert, {1, 7});
+    database->write([](Transaction& after) { return count(after); },
+                    [&](Result<std::int64_t> seen) { joined.set_value(std::move(seen)); }, {.joins = true});
+    return done;
+  });
+  ASSERT_TRUE(made) << made.error().message();
+  const auto seen = joined.get_future().get();
+  ASSERT_TRUE(seen) << seen.error().message();
+  EXPECT_EQ(*seen, 1);
+  EXPECT_EQ(database->status().commits, before + 1);
+  EXPECT_EQ(database->status().transactions, 3U) << "the table, the row and what joined it";
+}
+
+TEST_P(Store, WhatJoinedABodyThatFailsIsRunWithoutIt) {
+  auto database = open_with_table();
+  if (!database->joins()) return;
+  std::promise<Result<std::int64_t>> joined;
+  auto asked = std::make_shared<std::once_flag>();
+  auto made = database->write_and_wait([&, asked](Transaction& tx) -> Result<std::int64_t> {
+    auto done = tx.execute(kInsert, {1, 7});
+    std::call_once(*asked, [&] {
+      database->write([](Transaction& after) { return count(after); },
+                      [&](Result<std::int64_t> seen) { joined.set_value(std::move(seen)); }, {.joins = true});
+    });
+    return fail(ErrorCode::kConflict, "no");
+  });
+  EXPECT_FALSE(made);
+  const auto seen = joined.get_future().get();
+  ASSERT_TRUE(seen) << seen.error().message();
+  EXPECT_EQ(*seen, 0);
+}
+
 TEST_P(Store, AFailingBodyTakesNoNeighbourAlong) {
   auto database = open_with_table();
   auto gate = hold_writer(*database);
@@ -313,6 +351,29 @@ TEST_P(Store, ManyRowsArriveAsTheyWereWhateverIsMissingInThem) {
   EXPECT_EQ(notes, 466);
   EXPECT_EQ(blobs, 400);
   EXPECT_EQ(score, 0.5 * 688 + 100 + 150 + 200 + 250 + 300 + 350 + 400 + 450 + 500 + 550 + 600 + 650);
+}
+
+TEST_P(Store, RowsOfAnyCountArriveOnceEach) {
+  auto database = open_with_table();
+  std::int64_t id = 0;
+  for (const std::int64_t rows : {1, 3, 4, 15, 16, 17, 23, 100}) {
+    std::vector<Value> values;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      values.emplace_back(++id);
+      values.emplace_back(id * 7);
+    }
+    const auto made = database->write_and_wait([&](Transaction& tx) { return tx.execute_many(kInsert, 2, values); });
+    ASSERT_TRUE(made) << made.error().message();
+    EXPECT_EQ(*made, rows);
+  }
+  EXPECT_EQ(count(*database), id);
+  const auto wrong = database->read_and_wait([](Reader& reader) -> Result<std::int64_t> {
+    std::int64_t rows = -1;
+    auto found = reader.fetch("SELECT COUNT(*) FROM items WHERE n <> id * 7", {}, rows);
+    if (!found) return std::unexpected(found.error());
+    return rows;
+  });
+  EXPECT_EQ(*wrong, 0);
 }
 
 TEST_P(Store, OneOfManyRowsThatIsThereAlreadyUndoesThemAll) {

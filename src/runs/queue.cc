@@ -27,6 +27,20 @@ constexpr std::size_t kMovedMax = 500;
 
 db::Value or_null(const std::string& text) { return text.empty() ? db::Value() : db::Value(text); }
 
+// Numbers of runs as a JSON list: one statement for all of them opens the table and its dozen indexes once, which for a
+// row is half of what its change costs.
+class Numbers {
+ public:
+  void add(std::int64_t number) {
+    fmt::format_to(std::back_inserter(list_), "{}{}", list_.empty() ? '[' : ',', number);
+  }
+  bool empty() const { return list_.empty(); }
+  std::string list() && { return std::move(list_ += ']'); }
+
+ private:
+  std::string list_;
+};
+
 // What extend and complete need of a run.
 #define FETTLE_CALL_COLUMNS                                                                              \
   "r.id, r.state, r.kind, r.workflow, r.client, r.platform, r.lane, r.agent, r.external_id, r.attempt, " \
@@ -38,16 +52,14 @@ class RunsOfCall {
  public:
   template <class Call>
   RunsOfCall(Unit& unit, std::span<const Call> calls) {
-    std::string list = "[";
+    Numbers named;
     for (const Call& call : calls) {
       const auto number = find_run_number(unit, call.run);
       numbers_.push_back(number);
-      if (!number) continue;
-      if (list.size() > 1) list += ',';
-      fmt::format_to(std::back_inserter(list), "{}", *number);
+      if (number) named.add(*number);
     }
-    list += ']';
-    if (list.size() == 2) return;
+    if (named.empty()) return;
+    const std::string list = std::move(named).list();
     const db::Rows rows =
         unit.rows(db::Sql("SELECT " FETTLE_CALL_COLUMNS
                           " FROM json_each($2) j CROSS JOIN runs r ON r.workspace = $1 AND r.id = j.value",
@@ -322,10 +334,10 @@ std::vector<Candidate> next_candidates(Unit& unit, const LeaseRequest& request, 
   }
   std::ranges::sort(keys);
   if (keys.size() > count) keys.resize(count);
-  std::string list = "[";
-  for (const auto& [priority, number] : keys) fmt::format_to(std::back_inserter(list), "{},", number);
-  if (list.size() == 1) return {};
-  list.back() = ']';
+  Numbers first;
+  for (const auto& [priority, number] : keys) first.add(number);
+  if (first.empty()) return {};
+  const std::string list = std::move(first).list();
   constexpr db::Sql kRuns(
       "SELECT " FETTLE_CANDIDATE_COLUMNS
       " FROM json_each($2) j CROSS JOIN runs r ON r.workspace = $1 AND r.id = j.value"
@@ -351,10 +363,16 @@ Result<void> check_lease(const Unit& unit, const LeaseRequest& request) {
   return {};
 }
 
-constexpr db::Sql kTakeLease(
-    "UPDATE runs SET state = 3, attempt = $3, lease_until = $4, lease_ns = $5, worker = $6, leased_at = $7,"
-    " progress_at = $7, slots = $8, chain_started_at = $9, started_at = $10 WHERE workspace = $1 AND id = $2");
-constexpr std::size_t kTakeLeaseWidth = 10;
+#define FETTLE_TAKE_LEASE                                                                                           \
+  "UPDATE runs SET state = 3, attempt = attempt + 1, lease_until = $3, lease_ns = $4, worker = $5, leased_at = $6," \
+  " progress_at = $6, chain_started_at = COALESCE(chain_started_at, $6), started_at = COALESCE(started_at, $6)"
+constexpr db::Sql kTakeLeases(FETTLE_TAKE_LEASE
+                              ", slots = NULL WHERE workspace = $1 AND id IN (SELECT value FROM json_each($2))",
+                              FETTLE_TAKE_LEASE
+                              ", slots = NULL WHERE workspace = $1 AND id IN"
+                              " (SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb))");
+constexpr db::Sql kTakeLeaseAndSlots(FETTLE_TAKE_LEASE ", slots = $7 WHERE workspace = $1 AND id = $2");
+constexpr std::size_t kTakeLeaseAndSlotsWidth = 7;
 constexpr db::Sql kHold("UPDATE runs SET state = 2, hold_key = $3 WHERE workspace = $1 AND id = $2");
 
 }  // namespace
@@ -375,8 +393,8 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
     // Texts that the statements' values point to.
     std::vector<std::string> kept;
     kept.reserve(found.size());
-    std::vector<db::Value> taken, held, timed;
-    taken.reserve(found.size() * kTakeLeaseWidth);
+    Numbers taken;
+    std::vector<db::Value> taken_with_slots, held, timed;
     for (Candidate& one : found) {
       Run& run = one.run;
       std::optional<std::string> hold_key;
@@ -396,15 +414,15 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
         }
         continue;
       }
-      std::optional<std::string> took = slots.take(run);
-      db::Value slot_value;
-      if (took) slot_value = kept.emplace_back(std::move(*took));
       ++run.attempt;
-      for (const db::Value& value :
-           {db::Value(unit.workspace()), db::Value(run.number), db::Value(run.attempt), db::Value(until),
-            db::Value(request.duration.count()), db::Value(request.worker), db::Value(unit.now()), slot_value,
-            db::Value(run.chain_started_at.value_or(unit.now())), db::Value(run.started_at.value_or(unit.now()))}) {
-        taken.push_back(value);
+      if (std::optional<std::string> took = slots.take(run)) {
+        for (const db::Value& value :
+             {db::Value(unit.workspace()), db::Value(run.number), db::Value(until), db::Value(request.duration.count()),
+              db::Value(request.worker), db::Value(unit.now()), db::Value(kept.emplace_back(std::move(*took)))}) {
+          taken_with_slots.push_back(value);
+        }
+      } else {
+        taken.add(run.number);
       }
       if (one.timeout_ns) {
         for (const db::Value& value :
@@ -420,7 +438,11 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
                           std::move(one.payload), std::move(one.context), run.retry_count, run.max_retries,
                           run.steps > 0, until});
     }
-    unit.execute_many(kTakeLease, kTakeLeaseWidth, taken);
+    if (!taken.empty()) {
+      const std::string list = std::move(taken).list();
+      unit.execute(kTakeLeases, {unit.workspace(), list, until, request.duration.count(), request.worker, unit.now()});
+    }
+    unit.execute_many(kTakeLeaseAndSlots, kTakeLeaseAndSlotsWidth, taken_with_slots);
     unit.execute_many(kHold, 3, held);
     unit.execute_many("UPDATE runs SET deadline_at = $3 WHERE workspace = $1 AND id = $2", 3, timed);
     moved += held.size() / 3;
@@ -545,6 +567,16 @@ class Successes {
   std::vector<Group> groups_;
 };
 
+#define FETTLE_SUCCEED                                                             \
+  "UPDATE runs SET state = 4, lease_until = NULL, finished_at = $3, slots = NULL," \
+  " failure_reason = NULL, open_failures = 0"
+constexpr db::Sql kSucceedMany(FETTLE_SUCCEED " WHERE workspace = $1 AND id IN (SELECT value FROM json_each($2))",
+                               FETTLE_SUCCEED
+                               " WHERE workspace = $1 AND id IN"
+                               " (SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb))");
+constexpr db::Sql kSucceedWithUse(FETTLE_SUCCEED ", tokens = $4, cost_usd = $5 WHERE workspace = $1 AND id = $2");
+constexpr std::size_t kSucceedWithUseWidth = 5;
+
 }  // namespace
 
 Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> completions) {
@@ -562,8 +594,8 @@ Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> co
   RunsOfCall runs(unit, completions);
   std::vector<Applied> out;
   Successes successes;
-  std::vector<db::Value> values, results;
-  values.reserve(completions.size() * 5);
+  Numbers done;
+  std::vector<db::Value> done_with_use, results;
   for (std::size_t i = 0; i < completions.size(); ++i) {
     const Completion& one = completions[i];
     Run* run = runs.at(i);
@@ -584,9 +616,13 @@ Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> co
     unit.add_usage(one.tokens, one.cost_usd);
     if (run->slots) release_slots(unit, *run->slots);
     resolve_failures(unit, *run);
-    for (const db::Value& value : {db::Value(unit.workspace()), db::Value(run->number), db::Value(unit.now()),
-                                   db::Value(run->tokens), db::Value(run->cost_usd)}) {
-      values.push_back(value);
+    if (one.tokens == 0 && one.cost_usd == 0) {
+      done.add(run->number);
+    } else {
+      for (const db::Value& value : {db::Value(unit.workspace()), db::Value(run->number), db::Value(unit.now()),
+                                     db::Value(run->tokens), db::Value(run->cost_usd)}) {
+        done_with_use.push_back(value);
+      }
     }
     // Nothing is what the column holds already, unless an earlier attempt left something.
     if (!one.result.empty() && (one.result != "null" || run->attempt > 1)) {
@@ -603,10 +639,11 @@ Result<std::vector<Applied>> complete(Unit& unit, std::span<const Completion> co
     successes.add(*run);
   }
   successes.audit(unit);
-  unit.execute_many(
-      "UPDATE runs SET state = 4, lease_until = NULL, finished_at = $3, tokens = $4, cost_usd = $5, slots = NULL,"
-      " failure_reason = NULL, open_failures = 0 WHERE workspace = $1 AND id = $2",
-      5, values);
+  if (!done.empty()) {
+    const std::string list = std::move(done).list();
+    unit.execute(kSucceedMany, {unit.workspace(), list, unit.now()});
+  }
+  unit.execute_many(kSucceedWithUse, kSucceedWithUseWidth, done_with_use);
   unit.execute_many("UPDATE run_data SET result = $3 WHERE workspace = $1 AND id = $2", 3, results);
   return out;
 }

@@ -73,6 +73,7 @@ struct Leased {
   std::vector<Switch> switches;  // that are on
   // Work was moved out of the way (limits, switches) up to a bound, and there may be more behind it: ask again.
   bool more = false;
+  bool drain = false;  // of a long poll: its worker is to take no more
 };
 
 // The most urgent first, among equals the oldest. kInvalidArgument for a worker or duration out of range.

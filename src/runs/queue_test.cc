@@ -9,6 +9,7 @@
 #include "runs/retry_policies.h"
 #include "runs/switches.h"
 #include "runs/testing.h"
+#include "runs/workers.h"
 
 namespace fettle::runs {
 namespace {
@@ -346,6 +347,66 @@ TEST_P(QueueTest, AWaitingWorkerIsWokenByAnEnqueueAndOnlyOneForEachRun) {
   EXPECT_EQ(answered, 0);
   tick(31s);
   EXPECT_EQ(answered, 1) << "the time of the second is over";
+}
+
+TEST_P(QueueTest, WhoWaitsGetsTheWorkInTheCommitThatMadeIt) {
+  if (!database->joins()) return;
+  std::promise<Leased> done;
+  runs->lease_when_ready(scope, actor, {.worker = WorkerId{"w1"}}, clock.monotonic() + 30s,
+                         [&](Result<Leased> leased) { done.set_value(std::move(*leased)); });
+  while (runs->waiting() < 1) std::this_thread::yield();
+  const std::uint64_t before = database->status().commits;
+  const RunId id = add_one();
+  EXPECT_EQ(done.get_future().get().runs.at(0).id, id);
+  EXPECT_EQ(database->status().commits, before + 1);
+}
+
+TEST_P(QueueTest, AWorkerThatAsksIsRegisteredAndOneThatIsToDrainGetsNothing) {
+  const auto ask = [&] {
+    std::promise<Leased> done;
+    runs->lease_when_ready(scope, actor, {.worker = WorkerId{"w1"}, .pool = "p", .runs_max = 3}, clock.monotonic(),
+                           [&](Result<Leased> leased) { done.set_value(std::move(*leased)); });
+    return done.get_future().get();
+  };
+  const auto worker = [&] { return run([](Unit& unit) -> Result<Worker> { return list_workers(unit).at(0); }); };
+  EXPECT_FALSE(ask().drain);
+  const UnixNanos first_seen_at = worker().seen_at;
+  EXPECT_EQ(worker().capacity, 3);
+  EXPECT_EQ(worker().pool, "p");
+  clock.advance(1s);
+  ask();
+  EXPECT_EQ(worker().seen_at, first_seen_at) << "a row for each poll would be a commit for each";
+  clock.advance(2s);
+  ask();
+  EXPECT_EQ(worker().seen_at, clock.now());
+  run([](Unit& unit) { return drain_worker(unit, WorkerId{"w1"}, true, "update"); });
+  add({.workflow = "publish", .pool = "p"});
+  const Leased leased = ask();
+  EXPECT_TRUE(leased.drain);
+  EXPECT_TRUE(leased.runs.empty());
+}
+
+TEST_P(QueueTest, RunsOfOneCallThatHoldSlotsOrUsedTokensKeepThem) {
+  run([](Unit& unit) {
+    return set_limit(unit, {.dimension = LimitDimension::kClient, .value = "acme", .concurrency_max = 5});
+  });
+  const RunId limited = add({.workflow = "publish", .client = "acme"});
+  const RunId free = add({.workflow = "publish", .client = "zenith"});
+  const std::vector<LeasedRun> leased = take(10);
+  ASSERT_EQ(leased.size(), 2U);
+  EXPECT_EQ(column(limited, "slots"), "client:acme");
+  EXPECT_EQ(column(free, "slots"), "null");
+  std::vector<Completion> completions;
+  for (const LeasedRun& one : leased) {
+    EXPECT_EQ(column(one.id, "attempt"), "1");
+    completions.push_back({one.id, one.attempt, "", one.id == free ? 700 : 0});
+  }
+  run([&](Unit& unit) { return complete(unit, completions); });
+  EXPECT_EQ(column(free, "tokens"), "700");
+  EXPECT_EQ(column(limited, "tokens"), "0");
+  EXPECT_EQ(column(limited, "slots"), "null");
+  EXPECT_EQ(state_of(limited), RunState::kSucceeded);
+  EXPECT_EQ(state_of(free), RunState::kSucceeded);
 }
 
 TEST_P(QueueTest, AWaitingWorkerIsWokenForItsOwnWorkflowAlone) {

@@ -93,12 +93,18 @@ std::vector<SetPolicy> list_policies(View& view) {
 }
 
 RetryPolicy policy_for(View& view, std::string_view workflow, std::string_view step) {
-  // The narrowest first: the step of the workflow, the workflow, the workspace.
-  const db::Rows rows =
-      view.rows("SELECT " FETTLE_POLICY_COLUMNS
-                " FROM retry_policies WHERE workspace = $1 AND workflow IN ($2, '') AND step IN ($3, '')"
-                " ORDER BY workflow DESC, step DESC LIMIT 1",
-                {view.workspace(), workflow, step});
+  // The narrowest first: the step of the workflow, the workflow, the workspace. SQLite takes the parts of a union in
+  // their order; for a list or an order it makes a table of its own, and that was a tenth of what an enqueue costs.
+#define FETTLE_POLICY_WHERE(workflow, step)                                                            \
+  "SELECT " FETTLE_POLICY_COLUMNS " FROM retry_policies WHERE workspace = $1 AND workflow = " workflow \
+  " AND step = " step
+  constexpr db::Sql kSql(
+      FETTLE_POLICY_WHERE("$2", "$3") " UNION ALL " FETTLE_POLICY_WHERE("$2", "''") " UNION ALL " FETTLE_POLICY_WHERE(
+          "''", "$3") " UNION ALL " FETTLE_POLICY_WHERE("''", "''") " LIMIT 1",
+      "SELECT " FETTLE_POLICY_COLUMNS
+      " FROM retry_policies WHERE workspace = $1 AND workflow IN ($2, '') AND step IN ($3, '')"
+      " ORDER BY workflow DESC, step DESC LIMIT 1");
+  const db::Rows rows = view.rows(kSql, {view.workspace(), workflow, step});
   return rows.empty() ? RetryPolicy{} : policy_from(view, rows[0]);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "runs/workers.h"
+
 namespace fettle::runs {
 namespace {
 
@@ -72,31 +74,34 @@ void Runs::poll(std::shared_ptr<Poll> poll) {
   const Waiters::Ticket ticket = waiters_.ticket(poll->scope.workspace, poll->request.pool);
   Scope scope = poll->scope;
   Actor actor = poll->actor;
-  write(
-      std::move(scope), std::move(actor),
-      [poll](Unit& unit) -> Result<Leased> {
-        if (poll->stop.stop_requested()) return Leased{};
-        return lease(unit, poll->request);
-      },
-      Done<Leased>([this, poll, ticket](Result<Leased> leased) mutable {
-        if (poll->stop.stop_requested()) {
-          if (leased && !leased->runs.empty()) give_back_all(poll->scope, poll->actor, *leased);
-          return poll->done(Leased{});
-        }
-        if (!leased || !leased->runs.empty()) return poll->done(std::move(leased));
-        if (clock_.monotonic() >= poll->deadline) return poll->done(std::move(leased));
-        if (leased->more) return this->poll(std::move(poll));
-        Waiters::Woken woken = [this, poll](bool work) {
-          if (work) return this->poll(poll);
-          poll->done(Leased{});
-        };
-        if (!waiters_.wait(ticket, poll->request.workflows, poll->request.runs_max, poll->deadline, poll.get(),
-                           woken)) {
-          return this->poll(std::move(poll));
-        }
-        // It may have stopped just before it was among the waiters.
-        if (poll->stop.stop_requested()) waiters_.cancel(ticket.key, poll.get());
-      }));
+  write(std::move(scope), std::move(actor),
+        [poll](Unit& unit) -> Result<Leased> {
+          if (poll->stop.stop_requested()) return Leased{};
+          auto noted = note_asking(unit, poll->request);
+          if (!noted) return std::unexpected(std::move(noted).error());
+          if (noted->drain) return Leased{.drain = true};
+          return lease(unit, poll->request);
+        },
+        Done<Leased>([this, poll, ticket](Result<Leased> leased) mutable {
+          if (poll->stop.stop_requested()) {
+            if (leased && !leased->runs.empty()) give_back_all(poll->scope, poll->actor, *leased);
+            return poll->done(Leased{});
+          }
+          if (!leased || leased->drain || !leased->runs.empty()) return poll->done(std::move(leased));
+          if (clock_.monotonic() >= poll->deadline) return poll->done(std::move(leased));
+          if (leased->more) return this->poll(std::move(poll));
+          Waiters::Woken woken = [this, poll](bool work) {
+            if (work) return this->poll(poll);
+            poll->done(Leased{});
+          };
+          if (!waiters_.wait(ticket, poll->request.workflows, poll->request.runs_max, poll->deadline, poll.get(),
+                             woken)) {
+            return this->poll(std::move(poll));
+          }
+          // It may have stopped just before it was among the waiters.
+          if (poll->stop.stop_requested()) waiters_.cancel(ticket.key, poll.get());
+        }),
+        {.joins = true});
 }
 
 Result<UpkeepReport> Runs::upkeep_and_wait() {

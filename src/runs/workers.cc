@@ -59,14 +59,33 @@ Result<void> register_worker(Unit& unit, const WorkerRegistration& registration)
 
 Result<Beat> beat_worker(Unit& unit, const WorkerId& id, bool progressed) {
   bool draining = false;
-  if (!unit.first("SELECT draining FROM workers WHERE workspace = $1 AND id = $2", {unit.workspace(), id}, draining)) {
+  UnixNanos seen_at = 0;
+  std::optional<UnixNanos> progress_at;
+  if (!unit.first("SELECT draining, seen_at, progress_at FROM workers WHERE workspace = $1 AND id = $2",
+                  {unit.workspace(), id}, draining, seen_at, progress_at)) {
     return Beat{};
+  }
+  // A time to come is of a clock that was set back since.
+  const auto is_fresh = [&](UnixNanos at) { return at <= unit.now() && unit.now() - at < kSeenWithin.count(); };
+  if (is_fresh(seen_at) && (!progressed || is_fresh(progress_at.value_or(0)))) {
+    return Beat{Applied::kApplied, draining};
   }
   unit.execute(
       "UPDATE workers SET seen_at = $3, progress_at = CASE WHEN $4 = 1 THEN $3 ELSE progress_at END"
       " WHERE workspace = $1 AND id = $2",
       {unit.workspace(), id, unit.now(), progressed ? 1 : 0});
   return Beat{Applied::kApplied, draining};
+}
+
+Result<Beat> note_asking(Unit& unit, const LeaseRequest& request) {
+  auto beat = beat_worker(unit, request.worker, false);
+  if (!beat || beat->applied == Applied::kApplied) return beat;
+  WorkerRegistration registration;
+  registration.id = request.worker;
+  registration.pool = request.pool;
+  registration.capacity = request.runs_max;
+  if (auto done = register_worker(unit, registration); !done) return std::unexpected(std::move(done).error());
+  return Beat{Applied::kApplied, false};
 }
 
 Result<void> drain_worker(Unit& unit, const WorkerId& id, bool drain, std::string_view reason) {

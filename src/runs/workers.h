@@ -10,11 +10,15 @@
 #include <string>
 #include <vector>
 
+#include "runs/queue.h"
 #include "runs/unit.h"
 
 namespace fettle::runs {
 
 constexpr std::chrono::nanoseconds kLostAfter = std::chrono::seconds(30);
+// How old seen_at and progress_at may be of a worker that was heard of just now: written by each call, they would dirty
+// a page of every commit, and be the only reason for many.
+constexpr std::chrono::nanoseconds kSeenWithin = std::chrono::seconds(2);
 
 enum class WorkerState : std::uint8_t { kFree, kBusy, kLost, kDraining };
 std::string_view to_string(WorkerState state);
@@ -35,6 +39,8 @@ struct Beat {
 };
 // `progressed`: something was done since the last beat.
 Result<Beat> beat_worker(Unit& unit, const WorkerId& id, bool progressed);
+// It asks for work. One that nobody has heard of is registered by what it asks for.
+Result<Beat> note_asking(Unit& unit, const LeaseRequest& request);
 // Asks it to drain, or not to any more. Audited. kNotFound.
 Result<void> drain_worker(Unit& unit, const WorkerId& id, bool drain, std::string_view reason);
 // A worker that has ended. Its leases, if any are left, run out by themselves.

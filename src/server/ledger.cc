@@ -37,6 +37,7 @@ namespace fettle::server {
 namespace {
 
 constexpr std::chrono::milliseconds kUpkeepEvery{250};
+constexpr std::uint64_t kLogBytes = 32ULL << 20;
 // A lease of ten seconds is prolonged three times before it ends.
 constexpr std::chrono::seconds kLeaseEvery{3};
 constexpr std::chrono::seconds kTidyEvery{5};
@@ -208,7 +209,10 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const Config::Ledger& config, std::
   if (!key) return std::unexpected(std::move(key).error().within("secret.key"));
   auto box = notify::SecretBox::derive(*secret);
   if (!box) return std::unexpected(std::move(box).error().within("secret.key"));
-  auto database = db::open(*url, {}, clock, metrics);
+  db::Options store;
+  // The longer the log, the fewer times a page that changes all the time is copied out of it.
+  store.wal_bytes_target = kLogBytes;
+  auto database = db::open(*url, store, clock, metrics);
   if (!database) return std::unexpected(std::move(database).error().within("opening the ledger"));
   auto ready = db::migrate(**database, ledger_rooms());
   if (!ready) return std::unexpected(std::move(ready).error().within("bringing the ledger up to date"));

@@ -2,8 +2,9 @@
 //
 // While fewer than `inFlightMax` requests are under way, what was added during one turn of the event loop leaves at
 // the end of that turn; otherwise it waits for a request to come back, and leaves with everything that has gathered
-// meanwhile. So an idle client adds no delay, and a busy one sends few large requests. Order is kept when
-// `inFlightMax` is 1.
+// meanwhile. So an idle client adds no delay, and a busy one sends few large requests. When all that was under way has
+// come back at once, what its callers add leaves in halves: the server stores one while the other is made, and from
+// then on both sides work. Order is kept when `inFlightMax` is 1.
 //
 // A batch is bounded by items and bytes, and so is the queue before it: past that, add() is refused. Every caller
 // gets the result or the error of its own item.
@@ -21,6 +22,9 @@ export interface BatcherOptions<Answer> {
   // The error of an answer, when it is one.
   readonly errorOf: (answer: Answer) => Error | undefined;
 }
+
+// A half is worth a request of its own from here on.
+const HALF_MIN = 16;
 
 interface Entry<Answer> {
   readonly json: string;
@@ -70,7 +74,7 @@ export class Batcher<Answer> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ json, resolve, reject });
       this.#queueBytes += json.length;
-      if (!this.#scheduled && this.#inFlight < this.#options.inFlightMax) this.#schedule();
+      if (!this.#scheduled && this.#inFlight < this.#options.inFlightMax) this.#schedule(1);
     });
   }
 
@@ -80,31 +84,35 @@ export class Batcher<Answer> {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  #schedule(): void {
+  #schedule(parts: number): void {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      this.#flush();
+      this.#flush(parts);
     });
   }
 
-  #flush(): void {
-    while (this.#queue.length > 0 && this.#inFlight < this.#options.inFlightMax) {
-      const batch = this.#take();
+  #flush(parts: number): void {
+    const { inFlightMax } = this.#options;
+    const halved = parts > 1 && this.#inFlight === 0 && this.#queue.length >= 2 * HALF_MIN;
+    const most = halved ? Math.ceil(this.#queue.length / parts) : this.#queue.length;
+    while (this.#queue.length > 0 && this.#inFlight < inFlightMax) {
+      const batch = this.#take(most);
       this.#inFlight++;
       this.#underWay += batch.length;
       void this.#deliver(batch).finally(() => {
         this.#inFlight--;
         this.#underWay -= batch.length;
         // The callers just answered run first, so that what they add travels in the next request.
-        if (!this.#scheduled) this.#schedule();
+        if (!this.#scheduled) this.#schedule(Math.min(inFlightMax, 2));
         if (this.pending === 0) for (const wake of this.#idle.splice(0)) wake();
       });
     }
   }
 
-  #take(): Entry<Answer>[] {
-    const { itemsMax, bytesMax } = this.#options;
+  #take(most: number): Entry<Answer>[] {
+    const { bytesMax } = this.#options;
+    const itemsMax = Math.min(this.#options.itemsMax, most);
     let count = 0;
     let bytes = 0;
     for (const entry of this.#queue) {
