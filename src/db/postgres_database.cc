@@ -111,12 +111,7 @@ Result<std::unique_ptr<Database>> PostgresDatabase::open(const Secret& url, cons
 }
 
 PostgresDatabase::PostgresDatabase(const Secret& url, const Options& options, Clock& clock, metrics::Registry& registry)
-    : url_(url),
-      options_(options),
-      clock_(clock),
-      books_(registry),
-      writes_(options.write_queue_max),
-      reads_(options.read_queue_max) {}
+    : QueuedDatabase(options, clock, registry), url_(url) {}
 
 PostgresDatabase::~PostgresDatabase() { close(); }
 
@@ -126,41 +121,6 @@ void PostgresDatabase::close() {
     reads_.close();
     for (std::thread& thread : threads_) thread.join();
   });
-}
-
-Status PostgresDatabase::status() const {
-  Status status = books_.status();
-  status.writes_waiting = writes_.size();
-  status.reads_waiting = reads_.size();
-  MutexLock lock(mutex_);
-  status.down = down_;
-  return status;
-}
-
-void PostgresDatabase::set_down(std::string why) {
-  MutexLock lock(mutex_);
-  if (why.empty() != down_.empty()) {
-    if (why.empty()) {
-      log::info("ledger_store_works_again");
-    } else {
-      log::error("ledger_store_down", {{"error", why}});
-    }
-  }
-  down_ = std::move(why);
-}
-
-void PostgresDatabase::submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) {
-  WriteJob job{std::move(body), std::move(done), options};
-  if (const auto pushed = writes_.push(std::move(job)); pushed != JobQueue<WriteJob>::Push::kAccepted) {
-    refuse(job, pushed, "write queue", options_, books_);
-  }
-}
-
-void PostgresDatabase::submit_read(ErasedBody<Reader> body, Done<void> done, ReadOptions options) {
-  ReadJob job{std::move(body), std::move(done), options};
-  if (const auto pushed = reads_.push(std::move(job)); pushed != JobQueue<ReadJob>::Push::kAccepted) {
-    refuse(job, pushed, "read queue", options_, books_);
-  }
 }
 
 Result<void> PostgresDatabase::ensure(std::unique_ptr<PostgresConnection>& connection,
