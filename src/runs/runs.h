@@ -70,7 +70,8 @@ class Runs {
         db::Database::Done<T>([this, wakes, workspace, done = std::move(done)](Result<T> result) mutable {
           if (result && !wakes->empty()) waiters_.notify(workspace, *wakes);
           done(std::move(result));
-        }));
+        }),
+        {.alone = false, .owner = workspace.value});
   }
   template <class Body, class T = typename std::invoke_result_t<Body&, Unit&>::value_type>
   Result<T> write_and_wait(const Scope& scope, const Actor& actor, Body body) {
@@ -81,13 +82,14 @@ class Runs {
   // `body` is callable as Result<T>(View&).
   template <class Body, class T = typename std::invoke_result_t<Body&, View&>::value_type>
   void read(Scope scope, Body body, Done<T> done) {
+    const db::ReadOptions options{.deadline = {}, .owner = scope.workspace.value};
     database_.read(
         [now = clock_.now(), scope = std::move(scope),
          body = std::move(body)](db::Reader& reader) mutable -> Result<T> {
           View view(reader, scope, now);
           return body(view);
         },
-        db::Database::Done<T>(std::move(done)));
+        db::Database::Done<T>(std::move(done)), options);
   }
   template <class Body, class T = typename std::invoke_result_t<Body&, View&>::value_type>
   Result<T> read_and_wait(const Scope& scope, Body body) {
