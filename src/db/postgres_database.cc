@@ -55,6 +55,16 @@ class PostgresTransaction final : public Transaction {
     return note(connection_.execute_many(sql.text(Dialect::kPostgres), width, rows));
   }
 
+  Result<void> post(const Sql& sql, std::size_t width, std::span<const Value> rows) override {
+    if (rows.empty()) return {};
+    if (auto ready = prepare(true); !ready) return ready;
+    return note(connection_.post(sql.text(Dialect::kPostgres), width, rows));
+  }
+  // Waits for the answers to what was posted.
+  void settle() {
+    if (!failed_ && connection_.awaits_posted()) (void)note(connection_.settle());
+  }
+
   const std::optional<Error>& failed() const { return failed_; }
   Trouble trouble() const { return trouble_; }
   bool has_savepoint() const { return savepoint_; }
@@ -206,6 +216,8 @@ PostgresDatabase::Pass PostgresDatabase::run_once(std::unique_ptr<PostgresConnec
     if (!job.options.alone) deadline = clock_.monotonic() + options_.write_deadline;
     PostgresTransaction tx(link, group.savepoints, clock_, deadline);
     Result<void> outcome = run_body(job.body, tx);
+    // Where one has failed, each answers for itself; else what it posted goes along with the next body's statements.
+    if (group.savepoints) tx.settle();
     if (tx.failed()) outcome = std::unexpected(*tx.failed());
     if (!outcome) {
       if (tx.trouble() == Trouble::kRepeat || tx.trouble() == Trouble::kLost) {
@@ -216,7 +228,10 @@ PostgresDatabase::Pass PostgresDatabase::run_once(std::unique_ptr<PostgresConnec
       } else if (tx.has_written() || tx.failed()) {
         // Without savepoints (each costs the server a transaction number) a failure undoes the neighbours: they are
         // run again, this time with.
-        if (auto undone = link.control("ROLLBACK"); !undone) return after_trouble(link, group, undone.error());
+        auto undone = link.control("ROLLBACK");
+        // It was skipped because something posted had failed.
+        if (!undone && link.trouble() == Trouble::kPlain) undone = link.control("ROLLBACK");
+        if (!undone) return after_trouble(link, group, undone.error());
         if (alone) {
           group.outcomes[i] = std::move(outcome);
           return Pass::kCommitted;
@@ -231,6 +246,13 @@ PostgresDatabase::Pass PostgresDatabase::run_once(std::unique_ptr<PostgresConnec
   }
   auto tag = link.control("COMMIT");
   if (!tag) {
+    if (link.trouble() == Trouble::kPlain && !alone && !group.savepoints) {
+      // Something that was posted: whose it was shows when each body answers for itself.
+      if (auto undone = link.control("ROLLBACK"); !undone) return after_trouble(link, group, undone.error());
+      group.savepoints = true;
+      books_.repeated();
+      return Pass::kAgain;
+    }
     if (link.trouble() != Trouble::kLost) return after_trouble(link, group, std::move(tag).error());
     group.failure = std::move(tag).error().within("committing, it is unknown whether it happened");
     return Pass::kFailed;
