@@ -187,6 +187,7 @@ void send_bundle(Work& work, Exchange& held, const ledger::ExportOptions& option
   });
   if (!begun) return held.problem(begun.error());
   auto stream = held.stream(bundle_head(held.scope().workspace, *begun));
+  stream->stop_waiting_on(stop);
   for (bool more = true; more;) {
     // A repeated body begins again where the piece before ended.
     const std::string before = std::move(piece);

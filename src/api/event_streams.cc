@@ -72,6 +72,7 @@ void EventStreams::follow(Exchange& exchange, const EventFilter& filter, std::op
   head.headers.set("Content-Type", "text/event-stream");
   head.headers.set("X-Accel-Buffering", "no");  // nginx would hold events back
   const auto stream = exchange.stream(std::move(head));
+  stream->stop_waiting_on(stop);
   std::string out = "retry: 2000\n: connected\n\n";
   if (!place) out = fmt::format("retry: 2000\nid: {}\n: connected\n\n", ledger::to_string(found->end));
   auto last_write = clock_.monotonic();

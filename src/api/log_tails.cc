@@ -41,6 +41,7 @@ void LogTails::tail(Exchange& exchange, const telemetry::LogFilter& filter,
   head.headers.set("Content-Type", "text/event-stream");
   head.headers.set("X-Accel-Buffering", "no");  // nginx would hold lines back
   const auto stream = exchange.stream(std::move(head));
+  stream->stop_waiting_on(stop);
   std::string out = fmt::format("retry: 2000\nid: {}\n: connected\n\n", found->position.value);
   auto last_write = clock_.monotonic();
   auto last_admitted = last_write;

@@ -44,7 +44,10 @@ void Api::get_trace(Exchange exchange) {
           is_first = false;
           body += row;
           if (body.size() < kStreamFromBytes) return true;
-          if (stream == nullptr) stream = held.stream(json_head());
+          if (stream == nullptr) {
+            stream = held.stream(json_head());
+            stream->stop_waiting_on(stop);
+          }
           const bool is_read = stream->write(body);
           body.clear();
           return is_read;

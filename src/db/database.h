@@ -61,11 +61,15 @@ struct WriteOptions {
   bool alone = false;
   // Asked for from inside a body: in that body's commit and after it, where the store can (Database::joins).
   bool joins = false;
+  // The workspace that it is for, if for one: from the second on none has more than half of a queue, so that one that
+  // floods the store is refused (kResourceExhausted) while the others go on.
+  std::string owner = {};
 };
 
 struct ReadOptions {
   // For the whole body, from when it starts; Options::read_deadline when empty.
-  std::optional<std::chrono::milliseconds> deadline;
+  std::optional<std::chrono::milliseconds> deadline = {};
+  std::string owner = {};  // as above
 };
 
 // Counts since the store was opened.

@@ -13,10 +13,12 @@
 #include <condition_variable>
 #include <cstring>
 #include <fstream>
+#include <future>
 #include <mutex>
 #include <set>
 #include <thread>
 
+#include "db/faulty_disk_for_test.h"
 #include "db/testing.h"
 
 namespace fettle::db {
@@ -180,6 +182,127 @@ TEST(SqliteFaults, AFullDiskFailsWhatDoesNotFitAndTheStoreGoesOnWhenThereIsRoom)
     EXPECT_EQ(*database.read_and_wait([](Reader& reader) { return ids(reader); }), committed);
   }
   ::umount(folder.path().c_str());
+}
+
+struct DiskFault {
+  const char* name;
+  FaultyDisk::Fault fault;
+  ErrorCode code;
+  bool is_unknown;  // whether the commit happened
+};
+
+class SqliteDiskFaults : public ::testing::TestWithParam<DiskFault> {};
+INSTANTIATE_TEST_SUITE_P(
+    Disk, SqliteDiskFaults,
+    ::testing::Values(DiskFault{"Sync", FaultyDisk::Fault::kSyncFails, ErrorCode::kUnavailable, true},
+                      DiskFault{"Write", FaultyDisk::Fault::kWriteFails, ErrorCode::kUnavailable, true},
+                      DiskFault{"Full", FaultyDisk::Fault::kFull, ErrorCode::kResourceExhausted, false}),
+    [](const auto& tested) { return std::string(tested.param.name); });
+
+TEST_P(SqliteDiskFaults, ACommitThatTheDiskRefusesFailsAllThatAreInIt) {
+  FaultyDisk disk;
+  TestStore store(Dialect::kSqlite);
+  auto database = store.open();
+  ASSERT_TRUE(database->write_and_wait([](Transaction& tx) { return tx.execute(kCreate); }));
+  ASSERT_TRUE(database->write_and_wait([](Transaction& tx) { return tx.execute(kInsert, {1, "before"}); }));
+  // Twenty in one commit: they queue behind a body that waits.
+  std::promise<void> entered, gate;
+  database->write(
+      [&](Transaction&) -> Result<void> {
+        entered.set_value();
+        gate.get_future().wait();
+        return {};
+      },
+      [](Result<void>) {});
+  entered.get_future().wait();
+  std::mutex mutex;
+  std::vector<Result<std::int64_t>> results;
+  std::vector<std::string> down;  // what the status said when each was answered
+  for (std::int64_t id = 100; id < 120; ++id) {
+    database->write([id](Transaction& tx) { return tx.execute(kInsert, {id, "lost"}); },
+                    [&](Result<std::int64_t> result) {
+                      const std::lock_guard lock(mutex);
+                      results.push_back(std::move(result));
+                      down.push_back(database->status().down);
+                    });
+  }
+  disk.set(GetParam().fault);
+  gate.set_value();
+  const auto refused = database->write_and_wait([](Transaction& tx) { return tx.execute(kInsert, {2, "lost"}); });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), GetParam().code) << refused.error().message();
+  EXPECT_TRUE(refused.error().retry_after());
+  {
+    const std::lock_guard lock(mutex);
+    ASSERT_EQ(results.size(), 20U);
+    for (const auto& result : results) {
+      ASSERT_FALSE(result) << "answered as done";
+      EXPECT_EQ(result.error().code(), GetParam().code) << result.error().message();
+      EXPECT_EQ(result.error().message().contains("it is unknown whether it happened"), GetParam().is_unknown)
+          << result.error().message();
+    }
+    for (const std::string& why : down) EXPECT_NE(why, "");
+  }
+  EXPECT_NE(database->status().down, "");
+  EXPECT_GE(disk.failures(), 1U);
+  // What was committed before can be read all the time.
+  EXPECT_EQ(*database->read_and_wait([](Reader& reader) { return ids(reader); }), (std::set<std::int64_t>{1}));
+
+  disk.set(FaultyDisk::Fault::kNone);
+  const auto made = database->write_and_wait([](Transaction& tx) { return tx.execute(kInsert, {3, "after"}); });
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(database->status().down, "");
+  const std::set<std::int64_t> kept = {1, 3};
+  EXPECT_EQ(*database->read_and_wait([](Reader& reader) { return ids(reader); }), kept);
+  database.reset();
+  database = store.open();
+  EXPECT_EQ(*database->read_and_wait([](Reader& reader) { return ids(reader); }), kept);
+}
+
+TEST_P(SqliteDiskFaults, NothingThatWasCalledBackIsLostHoweverOftenTheDiskFails) {
+  FaultyDisk disk;
+  TestStore store(Dialect::kSqlite);
+  Options options;
+  options.wal_bytes_target = 256 << 10;  // so that the log goes round many times
+  auto database = store.open(options);
+  ASSERT_TRUE(database->write_and_wait([](Transaction& tx) { return tx.execute(kCreate); }));
+  std::mutex mutex;
+  std::set<std::int64_t> committed;
+  std::atomic<bool> stop{false};
+  std::atomic<int> done{0}, failed{0}, silent{0};
+  std::thread load([&] {
+    pour(*database, 32, stop, [&](std::int64_t id, const Result<std::int64_t>& result) {
+      if (result) {
+        const std::lock_guard lock(mutex);
+        committed.insert(id);
+        ++done;
+      } else {
+        if (database->status().down.empty()) ++silent;
+        ++failed;
+      }
+    });
+  });
+  for (int i = 0; i < 10; ++i) {
+    done = 0;
+    while (done < 100) std::this_thread::yield();
+    failed = 0;
+    disk.set(GetParam().fault);
+    while (failed < 40) std::this_thread::yield();
+    disk.set(FaultyDisk::Fault::kNone);
+  }
+  done = 0;
+  while (done < 100) std::this_thread::yield();
+  stop = true;
+  load.join();
+  EXPECT_EQ(silent, 0) << "a commit failed and the status did not say so";
+  EXPECT_EQ(database->status().down, "");
+  for (int i = 0; i < 2; ++i) {
+    auto found = database->read_and_wait([](Reader& reader) { return ids(reader); });
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_TRUE(std::ranges::includes(*found, committed));
+    database.reset();
+    database = store.open();
+  }
 }
 
 TEST(SqliteFaults, ADamagedOrForeignFileIsNamedAndLeftAlone) {

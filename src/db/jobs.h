@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -31,7 +33,7 @@ Result<void> run_body(std::move_only_function<Result<void>(Reader&)>& body, Read
 // Calls `done`; what it throws is logged, because nobody is left to tell.
 void complete(std::move_only_function<void(Result<void>)>& done, Result<void> result);
 
-// A bounded queue between any number of threads.
+// A bounded queue between any number of threads, of which from the second owner on none has more than half.
 template <class Job>
 class JobQueue {
  public:
@@ -45,6 +47,13 @@ class JobQueue {
       MutexLock lock(mutex_);
       if (closed_) return Push::kClosed;
       if (jobs_.size() >= size_max_) return Push::kFull;
+      if (const std::string& owner = job.options.owner; !owner.empty()) {
+        if (first_owner_.empty()) first_owner_ = owner;
+        is_shared_ = is_shared_ || owner != first_owner_;
+        std::size_t& waiting = waiting_[owner];
+        if (is_shared_ && waiting >= (size_max_ + 1) / 2) return Push::kFull;
+        ++waiting;
+      }
       jobs_.push_back(std::move(job));
     }
     ready_.notify_one();
@@ -63,6 +72,9 @@ class JobQueue {
       if (by_itself && !out.empty()) break;
       out.push_back(std::move(jobs_.front()));
       jobs_.pop_front();
+      if (const auto share = waiting_.find(out.back().options.owner); share != waiting_.end() && --share->second == 0) {
+        waiting_.erase(share);
+      }
       if (by_itself) break;
     }
     // Another thread may go on with what is left.
@@ -88,6 +100,9 @@ class JobQueue {
   mutable Mutex mutex_;
   Condition ready_;
   std::deque<Job> jobs_ FETTLE_GUARDED_BY(mutex_);
+  std::map<std::string, std::size_t> waiting_ FETTLE_GUARDED_BY(mutex_);  // by owner
+  std::string first_owner_ FETTLE_GUARDED_BY(mutex_);
+  bool is_shared_ FETTLE_GUARDED_BY(mutex_) = false;
   bool closed_ FETTLE_GUARDED_BY(mutex_) = false;
 };
 

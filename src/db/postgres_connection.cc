@@ -22,7 +22,12 @@ constexpr std::chrono::seconds kSilenceMax{5};
 // not followed by thousands of statements in vain.
 constexpr std::size_t kManyWindow = 256;
 constexpr std::size_t kRowsOfInsert = 32;
+// From here on COPY pays for the two round trips that it takes: a row costs the server a third of one of an INSERT.
+constexpr std::size_t kCopyRowsMin = 128;
+constexpr std::size_t kCopyBytes = 64 << 10;  // sent at a time
 constexpr int kEachRows = 1'000;
+constexpr std::size_t kPostedRowsMax = 16;
+constexpr std::size_t kPostedBytesMax = 64 << 10;
 
 struct Class {
   std::string_view prefix;
@@ -67,6 +72,51 @@ std::string rows_of_insert(std::string_view text, std::size_t width) {
     }
   }
   return many;
+}
+
+// What takes the rows of "INSERT INTO table (columns) VALUES ($1, $2, …)" in one go. Empty for everything else.
+std::string copy_of_insert(std::string_view text, std::size_t width) {
+  static constexpr std::string_view kInsert = "INSERT INTO ";
+  std::string values = " VALUES (";
+  for (std::size_t i = 1; i <= width; ++i) values += fmt::format("{}${}", i == 1 ? "" : ", ", i);
+  values += ')';
+  if (!text.starts_with(kInsert) || !text.ends_with(values)) return {};
+  text.remove_prefix(kInsert.size());
+  text.remove_suffix(values.size());
+  // A table and the names of its columns, and nothing else.
+  if (!text.ends_with(')') || text.find(" (") == text.npos) return {};
+  return fmt::format("COPY {} FROM STDIN", text);
+}
+
+// A value as COPY's text form has it, which every type of column reads.
+void append_copied(std::string& out, const Value& value) {
+  std::visit(
+      [&](const auto& held) {
+        using T = std::decay_t<decltype(held)>;
+        if constexpr (std::is_same_v<T, std::monostate>) {
+          out += "\\N";
+        } else if constexpr (std::is_same_v<T, std::string_view>) {
+          for (std::string_view left = held; !left.empty();) {
+            const std::size_t plain = std::min(left.find_first_of("\\\n\r\t"), left.size());
+            out += left.substr(0, plain);
+            if (plain == left.size()) break;
+            const char special = left[plain];
+            out += '\\';
+            out += special == '\n' ? 'n' : special == '\r' ? 'r' : special == '\t' ? 't' : '\\';
+            left.remove_prefix(plain + 1);
+          }
+        } else if constexpr (std::is_same_v<T, BlobView>) {
+          static constexpr char kDigits[] = "0123456789abcdef";
+          out += "\\\\x";
+          for (const char byte : held.bytes) {
+            out += kDigits[static_cast<unsigned char>(byte) >> 4];
+            out += kDigits[static_cast<unsigned char>(byte) & 15];
+          }
+        } else {
+          fmt::format_to(std::back_inserter(out), "{}", held);
+        }
+      },
+      value.get());
 }
 
 // Whether every column holds one kind of value, nulls aside.
@@ -247,12 +297,12 @@ const PostgresConnection::Prepared* PostgresConnection::find_prepared(std::strin
   return &prepared_.front();
 }
 
-bool PostgresConnection::send_statement(std::string_view text, std::span<const Value> values) {
+bool PostgresConnection::send_statement(std::string_view text, std::span<const Value> values, char what) {
   PostgresParams params;
   if (!params.set(values)) return false;  // checked by the caller
   key_.clear();
   for (const Value& value : values) key_ += kind_of(value);
-  return send_prepared(text, params);
+  return send_prepared(text, params, what);
 }
 
 bool PostgresConnection::send_rows(const std::string& many, std::size_t width, std::span<const Value> rows) {
@@ -272,7 +322,7 @@ bool PostgresConnection::send_rows(const std::string& many, std::size_t width, s
   return send_prepared(many, params);
 }
 
-bool PostgresConnection::send_prepared(std::string_view text, const PostgresParams& params) {
+bool PostgresConnection::send_prepared(std::string_view text, const PostgresParams& params, char what) {
   bool is_new = false;
   const Prepared* prepared = find_prepared(text, is_new);
   const std::string name = prepared->name;
@@ -286,7 +336,7 @@ bool PostgresConnection::send_prepared(std::string_view text, const PostgresPara
                           0) != 1) {
     return false;
   }
-  expected_ += 's';
+  expected_ += what;
   return true;
 }
 
@@ -422,6 +472,91 @@ Result<std::int64_t> PostgresConnection::execute(std::string_view text, Params p
   return execute_many(text, params.size(), params.values());
 }
 
+Result<void> PostgresConnection::post(std::string_view text, std::size_t width, std::span<const Value> rows) {
+  std::size_t bytes = 0;
+  for (const Value& value : rows) {
+    if (const auto* held = std::get_if<std::string_view>(&value.get())) bytes += held->size();
+    if (const auto* held = std::get_if<BlobView>(&value.get())) bytes += held->bytes.size();
+  }
+  // What waits to be sent is bounded, and many rows have quicker ways.
+  if (width == 0 || rows.size() % width != 0 || rows.size() / width > kPostedRowsMax || bytes > kPostedBytesMax) {
+    if (auto done = execute_many(text, width, rows); !done) return std::unexpected(done.error());
+    return {};
+  }
+  trouble_ = Trouble::kNone;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (auto good = check_value(rows[i], i % width + 1); !good) return good;
+  }
+  if (!send_deferred()) return std::unexpected(lost("while sending"));
+  for (std::size_t i = 0; i < rows.size(); i += width) {
+    if (!send_statement(text, rows.subspan(i, width), 'w')) return std::unexpected(lost("while sending"));
+  }
+  return {};
+}
+
+Result<void> PostgresConnection::settle() {
+  trouble_ = Trouble::kNone;
+  return finish("what was posted", {});
+}
+
+Result<std::int64_t> PostgresConnection::copy_rows(std::string_view text, const std::string& copy, std::size_t width,
+                                                   std::span<const Value> rows) {
+  // COPY does not go through a pipeline, so what waits is sent and answered first.
+  if (!deferred_.empty() || !expected_.empty()) {
+    if (!send_deferred()) return std::unexpected(lost("while sending"));
+    if (auto done = finish(text, {}); !done) return std::unexpected(done.error());
+  }
+  if (PQexitPipelineMode(handle_) != 1 || PQsendQuery(handle_, copy.c_str()) != 1) {
+    return std::unexpected(lost("while sending"));
+  }
+  std::optional<Error> failure;
+  std::int64_t affected = 0;
+  for (;;) {
+    auto result = next_result();
+    if (!result) return std::unexpected(result.error());
+    if (*result == nullptr) break;
+    switch (PQresultStatus(result->get())) {
+      case PGRES_COPY_IN:
+        if (auto sent = send_copied(width, rows); !sent) return std::unexpected(sent.error());
+        break;
+      case PGRES_COMMAND_OK: {
+        const std::string_view tuples = PQcmdTuples(result->get());
+        std::from_chars(tuples.data(), tuples.data() + tuples.size(), affected);
+        break;
+      }
+      default:
+        if (!failure) failure = server_error(result->get(), text);
+    }
+    if (PQstatus(handle_) != CONNECTION_OK) break;
+  }
+  if (PQstatus(handle_) != CONNECTION_OK || PQenterPipelineMode(handle_) != 1) trouble_ = Trouble::kLost;
+  if (failure) return std::unexpected(std::move(*failure));
+  if (trouble_ == Trouble::kLost) return std::unexpected(lost("during a statement"));
+  return affected;
+}
+
+Result<void> PostgresConnection::send_copied(std::size_t width, std::span<const Value> rows) {
+  std::string chunk;
+  const auto send = [&]() -> Result<void> {
+    if (PQputCopyData(handle_, chunk.data(), static_cast<int>(chunk.size())) != 1) {
+      return std::unexpected(lost("while sending"));
+    }
+    chunk.clear();
+    return pump(false);
+  };
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    append_copied(chunk, rows[i]);
+    chunk += (i + 1) % width == 0 ? '\n' : '\t';
+    if (chunk.size() < kCopyBytes) continue;
+    if (auto sent = send(); !sent) return sent;
+  }
+  if (!chunk.empty()) {
+    if (auto sent = send(); !sent) return sent;
+  }
+  if (PQputCopyEnd(handle_, nullptr) != 1) return std::unexpected(lost("while sending"));
+  return {};
+}
+
 Result<std::int64_t> PostgresConnection::execute_many(std::string_view text, std::size_t width,
                                                       std::span<const Value> rows) {
   trouble_ = Trouble::kNone;
@@ -440,6 +575,9 @@ Result<std::int64_t> PostgresConnection::execute_many(std::string_view text, std
     affected += one;
     return {};
   };
+  if (const std::string copy = count < kCopyRowsMin ? std::string() : copy_of_insert(text, width); !copy.empty()) {
+    return copy_rows(text, copy, width, rows);
+  }
   std::size_t i = 0;
   if (const std::string many = count < kRowsOfInsert ? std::string() : rows_of_insert(text, width); !many.empty()) {
     while (count - i >= kRowsOfInsert) {
@@ -450,7 +588,7 @@ Result<std::int64_t> PostgresConnection::execute_many(std::string_view text, std
         if (!send_rows(many, width, some)) return std::unexpected(lost("while sending"));
         i += kRowsOfInsert;
       }
-      if (expected_.empty()) break;  // what is left goes row by row
+      if (expected_.empty()) break;  // nothing was sent: what is left goes row by row
       if (auto done = finish(text, take); !done) return std::unexpected(done.error());
     }
   }

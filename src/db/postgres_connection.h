@@ -58,6 +58,13 @@ class PostgresConnection {
   Result<void> each(std::string_view text, Params params, const std::function<Result<void>(const Row&)>& row);
   Result<std::int64_t> execute(std::string_view text, Params params);
   Result<std::int64_t> execute_many(std::string_view text, std::size_t width, std::span<const Value> rows);
+  // Sent, or at least on its way, when it returns; answered together with the next statement, whose failure is then
+  // that of this one.
+  Result<void> post(std::string_view text, std::size_t width, std::span<const Value> rows);
+  // Waits for the answers to what was posted.
+  Result<void> settle();
+  // Whether one is still to come.
+  bool awaits_posted() const { return expected_.find('w') != std::string::npos; }
 
   Trouble trouble() const { return trouble_; }
   // How long the server may be silent after a statement before it counts as gone; nothing: as long as it likes. Until
@@ -81,10 +88,14 @@ class PostgresConnection {
   Result<Rows> query_at_most(std::string_view text, Params params, std::uint64_t rows_max);
   // Each queues messages for the server; the answers are collected in order by finish().
   bool send_deferred();
-  bool send_statement(std::string_view text, std::span<const Value> values);
+  bool send_statement(std::string_view text, std::span<const Value> values, char what = 's');
   // The same for `rows` of that many values under `many`, the text for all of them.
   bool send_rows(const std::string& many, std::size_t width, std::span<const Value> rows);
-  bool send_prepared(std::string_view text, const PostgresParams& params);
+  // Rows of a plain INSERT as `copy` takes them; outside the pipeline, so it waits for what was sent before.
+  Result<std::int64_t> copy_rows(std::string_view text, const std::string& copy, std::size_t width,
+                                 std::span<const Value> rows);
+  Result<void> send_copied(std::size_t width, std::span<const Value> rows);
+  bool send_prepared(std::string_view text, const PostgresParams& params, char what = 's');
   // Syncs, then hands the answers of the statements themselves (not of what was deferred) to `take`, in order.
   Result<void> finish(std::string_view text, const std::function<Result<void>(pg_result*)>& take);
   // The next answer, waiting as long as the server may take; null at the end of a statement's answers.
@@ -102,7 +113,7 @@ class PostgresConnection {
   std::vector<std::string> deferred_;
   std::vector<std::string> housekeeping_;
 
-  // What was sent and not answered yet, one letter each: d deferred, p prepare, s statement.
+  // What was sent and not answered yet, one letter each: d deferred, p prepare, s statement, w posted.
   std::string expected_;
   std::vector<std::string> preparing_;  // keys, in the order of 'p'
 

@@ -55,6 +55,16 @@ class PostgresTransaction final : public Transaction {
     return note(connection_.execute_many(sql.text(Dialect::kPostgres), width, rows));
   }
 
+  Result<void> post(const Sql& sql, std::size_t width, std::span<const Value> rows) override {
+    if (rows.empty()) return {};
+    if (auto ready = prepare(true); !ready) return ready;
+    return note(connection_.post(sql.text(Dialect::kPostgres), width, rows));
+  }
+  // Waits for the answers to what was posted.
+  void settle() {
+    if (!failed_ && connection_.awaits_posted()) (void)note(connection_.settle());
+  }
+
   const std::optional<Error>& failed() const { return failed_; }
   Trouble trouble() const { return trouble_; }
   bool has_savepoint() const { return savepoint_; }
@@ -111,12 +121,7 @@ Result<std::unique_ptr<Database>> PostgresDatabase::open(const Secret& url, cons
 }
 
 PostgresDatabase::PostgresDatabase(const Secret& url, const Options& options, Clock& clock, metrics::Registry& registry)
-    : url_(url),
-      options_(options),
-      clock_(clock),
-      books_(registry),
-      writes_(options.write_queue_max),
-      reads_(options.read_queue_max) {}
+    : QueuedDatabase(options, clock, registry), url_(url) {}
 
 PostgresDatabase::~PostgresDatabase() { close(); }
 
@@ -126,41 +131,6 @@ void PostgresDatabase::close() {
     reads_.close();
     for (std::thread& thread : threads_) thread.join();
   });
-}
-
-Status PostgresDatabase::status() const {
-  Status status = books_.status();
-  status.writes_waiting = writes_.size();
-  status.reads_waiting = reads_.size();
-  MutexLock lock(mutex_);
-  status.down = down_;
-  return status;
-}
-
-void PostgresDatabase::set_down(std::string why) {
-  MutexLock lock(mutex_);
-  if (why.empty() != down_.empty()) {
-    if (why.empty()) {
-      log::info("ledger_store_works_again");
-    } else {
-      log::error("ledger_store_down", {{"error", why}});
-    }
-  }
-  down_ = std::move(why);
-}
-
-void PostgresDatabase::submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) {
-  WriteJob job{std::move(body), std::move(done), options};
-  if (const auto pushed = writes_.push(std::move(job)); pushed != JobQueue<WriteJob>::Push::kAccepted) {
-    refuse(job, pushed, "write queue", options_, books_);
-  }
-}
-
-void PostgresDatabase::submit_read(ErasedBody<Reader> body, Done<void> done, ReadOptions options) {
-  ReadJob job{std::move(body), std::move(done), options};
-  if (const auto pushed = reads_.push(std::move(job)); pushed != JobQueue<ReadJob>::Push::kAccepted) {
-    refuse(job, pushed, "read queue", options_, books_);
-  }
 }
 
 Result<void> PostgresDatabase::ensure(std::unique_ptr<PostgresConnection>& connection,
@@ -246,6 +216,8 @@ PostgresDatabase::Pass PostgresDatabase::run_once(std::unique_ptr<PostgresConnec
     if (!job.options.alone) deadline = clock_.monotonic() + options_.write_deadline;
     PostgresTransaction tx(link, group.savepoints, clock_, deadline);
     Result<void> outcome = run_body(job.body, tx);
+    // Where one has failed, each answers for itself; else what it posted goes along with the next body's statements.
+    if (group.savepoints) tx.settle();
     if (tx.failed()) outcome = std::unexpected(*tx.failed());
     if (!outcome) {
       if (tx.trouble() == Trouble::kRepeat || tx.trouble() == Trouble::kLost) {
@@ -256,7 +228,10 @@ PostgresDatabase::Pass PostgresDatabase::run_once(std::unique_ptr<PostgresConnec
       } else if (tx.has_written() || tx.failed()) {
         // Without savepoints (each costs the server a transaction number) a failure undoes the neighbours: they are
         // run again, this time with.
-        if (auto undone = link.control("ROLLBACK"); !undone) return after_trouble(link, group, undone.error());
+        auto undone = link.control("ROLLBACK");
+        // It was skipped because something posted had failed.
+        if (!undone && link.trouble() == Trouble::kPlain) undone = link.control("ROLLBACK");
+        if (!undone) return after_trouble(link, group, undone.error());
         if (alone) {
           group.outcomes[i] = std::move(outcome);
           return Pass::kCommitted;
@@ -271,6 +246,13 @@ PostgresDatabase::Pass PostgresDatabase::run_once(std::unique_ptr<PostgresConnec
   }
   auto tag = link.control("COMMIT");
   if (!tag) {
+    if (link.trouble() == Trouble::kPlain && !alone && !group.savepoints) {
+      // Something that was posted: whose it was shows when each body answers for itself.
+      if (auto undone = link.control("ROLLBACK"); !undone) return after_trouble(link, group, undone.error());
+      group.savepoints = true;
+      books_.repeated();
+      return Pass::kAgain;
+    }
     if (link.trouble() != Trouble::kLost) return after_trouble(link, group, std::move(tag).error());
     group.failure = std::move(tag).error().within("committing, it is unknown whether it happened");
     return Pass::kFailed;

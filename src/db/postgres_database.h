@@ -4,18 +4,15 @@
 
 #include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "core/mutex.h"
-#include "db/database.h"
-#include "db/jobs.h"
 #include "db/postgres_connection.h"
+#include "db/queued_database.h"
 
 namespace fettle::db {
 
-class PostgresDatabase final : public Database {
+class PostgresDatabase final : public QueuedDatabase {
  public:
   // Fails when the server cannot be reached now; later it is waited for.
   static Result<std::unique_ptr<Database>> open(const Secret& url, const Options& options, Clock& clock,
@@ -23,12 +20,7 @@ class PostgresDatabase final : public Database {
   ~PostgresDatabase() override;
 
   Dialect dialect() const override { return Dialect::kPostgres; }
-  Status status() const override;
   void close() override;
-
- protected:
-  void submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) override;
-  void submit_read(ErasedBody<Reader> body, Done<void> done, ReadOptions options) override;
 
  private:
   enum class Pass { kCommitted, kAgain, kFailed };
@@ -50,21 +42,8 @@ class PostgresDatabase final : public Database {
   Pass after_trouble(PostgresConnection& connection, Group& group, Error error);
   void read_loop();
   Result<void> read_once(PostgresConnection& connection, ReadJob& job, PostgresConnection::Trouble& trouble);
-  void set_down(std::string why);
 
-  // Constant after construction.
   const Secret url_;
-  const Options options_;
-  Clock& clock_;
-
-  // Self-synchronised.
-  Books books_;
-  JobQueue<WriteJob> writes_;
-  JobQueue<ReadJob> reads_;
-
-  mutable Mutex mutex_;
-  std::string down_ FETTLE_GUARDED_BY(mutex_);
-
   std::once_flag closed_;
   std::vector<std::thread> threads_;
 };

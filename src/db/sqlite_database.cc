@@ -154,12 +154,8 @@ Result<std::unique_ptr<Database>> SqliteDatabase::open(const std::filesystem::pa
 
 SqliteDatabase::SqliteDatabase(std::filesystem::path file, const Options& options, Clock& clock,
                                metrics::Registry& registry)
-    : file_(std::move(file)),
-      options_(options),
-      clock_(clock),
-      books_(registry),
-      writes_(options.write_queue_max),
-      reads_(options.read_queue_max),
+    : QueuedDatabase(options, clock, registry),
+      file_(std::move(file)),
       checkpoint_at_bytes_(options.wal_bytes_target) {}
 
 SqliteDatabase::~SqliteDatabase() { close(); }
@@ -181,43 +177,11 @@ void SqliteDatabase::close() {
   });
 }
 
-Status SqliteDatabase::status() const {
-  Status status = books_.status();
-  status.writes_waiting = writes_.size();
-  status.reads_waiting = reads_.size();
-  MutexLock lock(mutex_);
-  status.down = down_;
-  return status;
-}
-
-void SqliteDatabase::set_down(std::string why) {
-  MutexLock lock(mutex_);
-  if (why != down_) {
-    if (why.empty()) {
-      log::info("ledger_store_works_again");
-    } else {
-      log::error("ledger_store_down", {{"error", why}});
-    }
-  }
-  down_ = std::move(why);
-}
-
 void SqliteDatabase::submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) {
-  WriteJob job{std::move(body), std::move(done), options};
-  if (options.joins && in_body_of == this) {
-    joining_.push_back(std::move(job));
-    return;
+  if (!options.joins || in_body_of != this) {
+    return QueuedDatabase::submit_write(std::move(body), std::move(done), std::move(options));
   }
-  if (const auto pushed = writes_.push(std::move(job)); pushed != JobQueue<WriteJob>::Push::kAccepted) {
-    refuse(job, pushed, "write queue", options_, books_);
-  }
-}
-
-void SqliteDatabase::submit_read(ErasedBody<Reader> body, Done<void> done, ReadOptions options) {
-  ReadJob job{std::move(body), std::move(done), options};
-  if (const auto pushed = reads_.push(std::move(job)); pushed != JobQueue<ReadJob>::Push::kAccepted) {
-    refuse(job, pushed, "read queue", options_, books_);
-  }
+  joining_.push_back({std::move(body), std::move(done), std::move(options)});
 }
 
 // ---- the writer ----------------------------------------------------------------------------------------------------

@@ -5,18 +5,16 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "core/mutex.h"
-#include "db/database.h"
-#include "db/jobs.h"
+#include "db/queued_database.h"
 #include "db/sqlite_connection.h"
 
 namespace fettle::db {
 
-class SqliteDatabase final : public Database {
+class SqliteDatabase final : public QueuedDatabase {
  public:
   static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file, const Options& options, Clock& clock,
                                                 metrics::Registry& registry);
@@ -24,12 +22,10 @@ class SqliteDatabase final : public Database {
 
   Dialect dialect() const override { return Dialect::kSqlite; }
   bool joins() const override { return true; }
-  Status status() const override;
   void close() override;
 
  protected:
   void submit_write(ErasedBody<Transaction> body, Done<void> done, WriteOptions options) override;
-  void submit_read(ErasedBody<Reader> body, Done<void> done, ReadOptions options) override;
 
  private:
   // What one pass over a group came to.
@@ -44,17 +40,8 @@ class SqliteDatabase final : public Database {
   void watch_log();
   void read_loop();
   void checkpoint_loop();
-  void set_down(std::string why);
 
-  // Constant after construction.
   const std::filesystem::path file_;
-  const Options options_;
-  Clock& clock_;
-
-  // Self-synchronised.
-  Books books_;
-  JobQueue<WriteJob> writes_;
-  JobQueue<ReadJob> reads_;
 
   // The writer thread's own.
   std::unique_ptr<SqliteConnection> writer_;
@@ -65,7 +52,6 @@ class SqliteDatabase final : public Database {
   Condition checkpoint_due_;
   bool checkpoint_wanted_ FETTLE_GUARDED_BY(mutex_) = false;
   bool closing_ FETTLE_GUARDED_BY(mutex_) = false;
-  std::string down_ FETTLE_GUARDED_BY(mutex_);
 
   std::atomic<std::uint64_t> log_bytes_{0};
   std::atomic<std::uint64_t> copied_bytes_{0};  // of them, by the checkpointer's last round

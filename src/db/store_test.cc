@@ -5,6 +5,9 @@
 
 #include <atomic>
 #include <future>
+#include <limits>
+#include <map>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 
@@ -376,20 +379,186 @@ TEST_P(Store, RowsOfAnyCountArriveOnceEach) {
   EXPECT_EQ(*wrong, 0);
 }
 
-TEST_P(Store, OneOfManyRowsThatIsThereAlreadyUndoesThemAll) {
+TEST_P(Store, AWorkspaceThatFillsTheQueueIsRefusedWhileAnotherGoesOn) {
+  Options options;
+  options.write_queue_max = 10;
+  auto database = open_with_table(options);
+  const auto write = [&](const char* owner, std::atomic<int>& accepted, std::atomic<int>& refused) {
+    database->write([](Transaction&) -> Result<void> { return {}; },
+                    [&](Result<void> done) {
+                      if (!done) {
+                        EXPECT_EQ(done.error().code(), ErrorCode::kResourceExhausted);
+                        EXPECT_TRUE(done.error().retry_after());
+                      }
+                      ++(done ? accepted : refused);
+                    },
+                    {.owner = owner});
+  };
+  std::atomic<int> first = 0, second = 0, third = 0, first_refused = 0, second_refused = 0, third_refused = 0;
+  {
+    // Alone, it has it all.
+    const auto gate = hold_writer(*database);
+    for (int i = 0; i < 11; ++i) write("first", first, first_refused);
+    EXPECT_EQ(first_refused, 1);
+    gate->set_value();
+  }
+  while (first < 10) std::this_thread::yield();
+  const auto gate = hold_writer(*database);
+  write("second", second, second_refused);
+  for (int i = 0; i < 10; ++i) write("first", first, first_refused);
+  EXPECT_EQ(first_refused, 1 + 5);
+  for (int i = 0; i < 3; ++i) write("second", second, second_refused);
+  write("third", third, third_refused);
+  EXPECT_EQ(second_refused + third_refused, 0);
+  gate->set_value();
+  database->close();
+  EXPECT_EQ(first, 15);
+  EXPECT_EQ(second, 4);
+  EXPECT_EQ(third, 1);
+}
+
+TEST_P(Store, WhatIsPostedIsThereForTheNextStatementAndAfterTheCommit) {
   auto database = open_with_table();
-  std::vector<Value> rows;
-  for (std::int64_t i = 0; i < 100; ++i) rows.insert(rows.end(), {Value(i == 70 ? 3 : i), Value(i)});
-  const auto made = database->write_and_wait([&](Transaction& tx) { return tx.execute_many(kInsert, 2, rows); });
-  ASSERT_FALSE(made);
-  EXPECT_EQ(made.error().code(), ErrorCode::kConflict);
-  const auto left = database->read_and_wait([](Reader& reader) -> Result<std::int64_t> {
-    std::int64_t count = -1;
-    auto found = reader.fetch("SELECT COUNT(*) FROM items", {}, count);
+  const auto made = database->write_and_wait([&](Transaction& tx) -> Result<std::int64_t> {
+    const Value rows[] = {1, 10, 2, 20};
+    if (auto posted = tx.post(kInsert, 2, rows); !posted) return std::unexpected(posted.error());
+    std::int64_t sum = 0;
+    auto found = tx.fetch("SELECT SUM(n) FROM items", {}, sum);
     if (!found) return std::unexpected(found.error());
-    return count;
+    const Value last[] = {3, 30};
+    if (auto posted = tx.post(kInsert, 2, last); !posted) return std::unexpected(posted.error());
+    return sum;
   });
-  EXPECT_EQ(*left, 0);
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(*made, 30);
+  EXPECT_EQ(count(*database), 3);
+}
+
+TEST_P(Store, APostedStatementThatFailsIsItsOwnBodysFailureAndNobodyElses) {
+  auto database = open_with_table();
+  ASSERT_TRUE(database->write_and_wait([](Transaction& tx) { return tx.execute(kInsert, {7, 7}); }));
+  const auto alone = database->write_and_wait([](Transaction& tx) {
+    const Value row[] = {7, 8};
+    return tx.post(kInsert, 2, row);
+  });
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.error().code(), ErrorCode::kConflict) << alone.error().message();
+  const auto gate = hold_writer(*database);
+  std::mutex mutex;
+  std::map<int, Result<void>> results;
+  for (int i = 0; i < 30; ++i) {
+    database->write(
+        [i](Transaction& tx) -> Result<void> {
+          // Every tenth is there already; every fifth refuses after it has posted, every third asks something behind
+          // it.
+          const Value row[] = {i % 10 == 7 ? 7 : 100 + i, i};
+          if (auto posted = tx.post(kInsert, 2, row); !posted) return posted;
+          if (i % 5 == 4) return fail(ErrorCode::kInvalidArgument, "refused");
+          if (i % 3 != 0) return {};
+          std::int64_t n = 0;
+          auto found = tx.fetch("SELECT n FROM items WHERE id = $1", {100 + i}, n);
+          if (!found) return std::unexpected(found.error());
+          return *found && n == i ? Result<void>() : fail(ErrorCode::kInternal, "it is not there");
+        },
+        [&, i](Result<void> done) {
+          const std::lock_guard lock(mutex);
+          results.emplace(i, std::move(done));
+        });
+  }
+  gate->set_value();
+  database->close();
+  ASSERT_EQ(results.size(), 30U);
+  for (const auto& [i, done] : results) {
+    const ErrorCode expected = i % 10 == 7 ? ErrorCode::kConflict : ErrorCode::kInvalidArgument;
+    EXPECT_EQ(done.has_value(), i % 10 != 7 && i % 5 != 4) << i;
+    if (!done) {
+      EXPECT_EQ(done.error().code(), expected) << i << ": " << done.error().message();
+    }
+  }
+  database = open();
+  EXPECT_EQ(count(*database), 1 + 30 - 3 - 6);
+}
+
+// Enough for PostgreSQL's COPY, which has marks of its own for what stands between values.
+TEST_P(Store, ThousandsOfRowsArriveByteForByte) {
+  const std::string texts[] = {"",
+                               "\\N",
+                               "\\.",
+                               "a\tb",
+                               "line\nline\r\n",
+                               "\\\\n",
+                               "\xc3\xa4\xe2\x82\xac",
+                               std::string(70'000, 'x'),
+                               "{\"a\":\"b\"}",
+                               "\b\f\v\x01"};
+  const std::string blobs[] = {"", std::string("\0\n\t\\", 4), "\xff\xfe", "\\x00"};
+  const double scores[] = {0.1, -1e300, 5e-324, std::numeric_limits<double>::infinity(), 3};
+  constexpr std::int64_t kRows = 3'000;
+  // The long one a few times only.
+  const auto text_of = [&](std::int64_t i) { return std::string_view(texts[i > 200 && i % 10 == 7 ? 0 : i % 10]); };
+  auto database = open_with_table();
+  const auto made = database->write_and_wait([&](Transaction& tx) -> Result<std::int64_t> {
+    auto table =
+        tx.execute("CREATE TABLE mixed (id BIGINT PRIMARY KEY, note TEXT, score DOUBLE PRECISION, bytes BYTEA)");
+    if (!table) return table;
+    std::vector<Value> rows;
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      rows.emplace_back(i == 0 ? std::numeric_limits<std::int64_t>::min() : i);
+      rows.push_back(i % 7 == 3 ? Value() : Value(text_of(i)));
+      rows.push_back(i % 11 == 5 ? Value() : Value(scores[i % std::size(scores)]));
+      rows.push_back(i % 13 == 6 ? Value() : Value(BlobView{blobs[i % std::size(blobs)]}));
+    }
+    auto copied = tx.execute_many("INSERT INTO mixed (id, note, score, bytes) VALUES ($1, $2, $3, $4)", 4, rows);
+    if (!copied) return copied;
+    // The connection is as it was: the next statement of the same transaction, and one with parameters.
+    auto removed = tx.execute("DELETE FROM mixed WHERE id = $1", {17});
+    if (!removed) return removed;
+    return *copied - *removed;
+  });
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(*made, kRows - 1);
+  std::int64_t seen = 0;
+  const auto read = database->read_and_wait([&](Reader& reader) {
+    return reader.each("SELECT id, note, score, bytes FROM mixed ORDER BY id", {}, [&](const Row& row) -> Result<void> {
+      std::int64_t id = 0;
+      std::optional<std::string> note;
+      std::optional<double> score;
+      std::optional<Blob> bytes;
+      if (auto got = row.into(id, note, score, bytes); !got) return got;
+      const std::int64_t i = std::max<std::int64_t>(id, 0);
+      EXPECT_EQ(note.has_value(), i % 7 != 3) << i;
+      if (note) {
+        EXPECT_EQ(*note, text_of(i)) << i;
+      }
+      EXPECT_EQ(score.has_value(), i % 11 != 5) << i;
+      if (score) {
+        EXPECT_EQ(*score, scores[i % std::size(scores)]) << i;
+      }
+      EXPECT_EQ(bytes.has_value(), i % 13 != 6) << i;
+      if (bytes) {
+        EXPECT_EQ(bytes->bytes, blobs[i % std::size(blobs)]) << i;
+      }
+      ++seen;
+      return {};
+    });
+  });
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(seen, kRows - 1);
+}
+
+TEST_P(Store, OneOfManyRowsThatIsThereAlreadyUndoesThemAll) {
+  for (const std::int64_t rows_in_all : {100, 2'000}) {
+    auto database = open_with_table();
+    std::vector<Value> rows;
+    for (std::int64_t i = 0; i < rows_in_all; ++i) rows.insert(rows.end(), {Value(i == 70 ? 3 : i), Value(i)});
+    const auto made = database->write_and_wait([&](Transaction& tx) { return tx.execute_many(kInsert, 2, rows); });
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code(), ErrorCode::kConflict);
+    EXPECT_EQ(count(*database), 0);
+    // The connection is not harmed.
+    EXPECT_TRUE(database->write_and_wait([](Transaction& tx) { return tx.execute(kInsert, {1, 1}); }));
+    EXPECT_TRUE(database->write_and_wait([](Transaction& tx) { return tx.execute("DROP TABLE items"); }));
+  }
 }
 
 TEST_P(Store, ManyMoreStatementsThanTheCacheHoldsStillWork) {

@@ -49,6 +49,12 @@ class Transaction : public Reader {
   // The statement once for each `width` values of `rows`, in order: one prepared statement, in PostgreSQL without
   // waiting in between. The sum of the rows affected. No RETURNING.
   virtual Result<std::int64_t> execute_many(const Sql& sql, std::size_t width, std::span<const Value> rows) = 0;
+  // The same where nobody asks how many rows it was: PostgreSQL gets it together with what comes next, so that it costs
+  // no round trip. What is wrong with it is then the error of a later statement, or of the body when it ends.
+  virtual Result<void> post(const Sql& sql, std::size_t width, std::span<const Value> rows) {
+    if (auto done = execute_many(sql, width, rows); !done) return std::unexpected(done.error());
+    return {};
+  }
 };
 
 }  // namespace fettle::db

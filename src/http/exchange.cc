@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <stop_token>
 #include <utility>
 
 #include "core/log.h"
@@ -41,6 +42,9 @@ class Exchange::StreamImpl final : public ResponseStream {
     MutexLock lock(mutex_);
     return exchange_->put_bytes(compressor_ ? compressor_->add(bytes) : bytes);
   }
+  void stop_waiting_on(std::stop_token stop) override {
+    on_stop_.emplace(std::move(stop), [exchange = exchange_] { exchange->stop_waiting(); });
+  }
   bool is_closed() const override { return exchange_->is_reader_gone(); }
   void on_close(std::function<void()> callback) override { exchange_->set_on_close(std::move(callback)); }
   void finish() override {
@@ -55,6 +59,7 @@ class Exchange::StreamImpl final : public ResponseStream {
   std::shared_ptr<Exchange> exchange_;  // shared with the connection, which may end first
   Mutex mutex_;                         // pieces go out in the order in which they were compressed
   std::optional<Compressor> compressor_ FETTLE_GUARDED_BY(mutex_);
+  std::optional<std::stop_callback<std::function<void()>>> on_stop_;  // of whoever produces the body
 };
 
 class Exchange::ResponderImpl final : public Responder::Impl {
@@ -154,8 +159,14 @@ void Exchange::put_head(Response response, bool streamed) {
 bool Exchange::put_bytes(std::string_view bytes) {
   MutexLock lock(mutex_);
   while (true) {
-    while (bytes_unsent_ > kUnsentBytesMax && !reader_gone_ && !bytes_unwanted_) writable_.wait(lock);
+    while (bytes_unsent_ > kUnsentBytesMax && !reader_gone_ && !bytes_unwanted_ && !over_ && !impatient_) {
+      writable_.wait(lock);
+    }
     if (reader_gone_ || bytes_unwanted_ || over_) return false;
+    if (bytes_unsent_ > kUnsentBytesMax) {
+      cut_ = true;
+      return false;
+    }
     if (bytes.empty()) return true;
     // In pieces, so that one big call does not pass the limit either.
     const std::string_view piece = bytes.substr(0, kUnsentBytesMax);
@@ -166,6 +177,12 @@ bool Exchange::put_bytes(std::string_view bytes) {
   }
 }
 
+void Exchange::stop_waiting() {
+  MutexLock lock(mutex_);
+  impatient_ = true;
+  writable_.notify_all();
+}
+
 void Exchange::put_end(bool aborted) {
   std::function<void()> dropped;
   MutexLock lock(mutex_);
@@ -173,7 +190,8 @@ void Exchange::put_end(bool aborted) {
   over_ = true;
   dropped = std::exchange(on_close_, nullptr);
   output_.ended = true;
-  output_.aborted = aborted;
+  output_.aborted = aborted || cut_;
+  writable_.notify_all();
   wake(lock);
 }
 

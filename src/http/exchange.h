@@ -71,6 +71,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   // For the body of a streamed answer with this head, whose fields then name the coding.
   std::optional<Compressor> compressor_for(Response& head) const;
   bool put_bytes(std::string_view bytes);
+  // From now on put_bytes() refuses what there is no room for.
+  void stop_waiting();
   void put_end(bool aborted);
   void set_on_close(std::function<void()> callback);
   bool is_reader_gone() const;
@@ -87,6 +89,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   bool wake_pending_ FETTLE_GUARDED_BY(mutex_) = false;
   bool reader_gone_ FETTLE_GUARDED_BY(mutex_) = false;
   bool bytes_unwanted_ FETTLE_GUARDED_BY(mutex_) = false;
+  bool impatient_ FETTLE_GUARDED_BY(mutex_) = false;
+  bool cut_ FETTLE_GUARDED_BY(mutex_) = false;   // bytes of the body were refused: it must not end well
   bool over_ FETTLE_GUARDED_BY(mutex_) = false;  // the body ended: nobody is told of a close any more
   std::function<void()> on_close_ FETTLE_GUARDED_BY(mutex_);
 };

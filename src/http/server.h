@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -87,6 +88,9 @@ class ResponseStream {
   // Blocks while more than a megabyte is unsent. False once the reader is gone: stop producing. Never call it on an
   // I/O thread.
   virtual bool write(std::string_view bytes) = 0;
+  // Once a stop is requested, write() does not wait any more: where it would have, it answers false, and the body is
+  // cut at its end as by abort().
+  virtual void stop_waiting_on(std::stop_token stop) = 0;
   // True once the reader is gone.
   virtual bool is_closed() const = 0;
   // Called once, on any thread, when the reader goes before the end; at once if it is gone already. A later call

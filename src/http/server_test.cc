@@ -783,6 +783,45 @@ TEST(ResponseStream, HoldsItsWriterBackAndCutsAReaderThatTakesNothing) {
   EXPECT_EQ(server.refused("write_timeout"), 1);
 }
 
+TEST(ResponseStream, AWriterThatIsToldToStopDoesNotWaitForAReaderAndTheBodyIsCut) {
+  StreamServer server;
+  RawSocket socket(server.address, 4'096);
+  ASSERT_TRUE(socket.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+  auto stream = std::move(*server.streams.take());
+  std::stop_source stop;
+  stream->stop_waiting_on(stop.get_token());
+  // The client reads nothing: this returns because of the stop, and of nothing else.
+  Mailbox<int> full;
+  std::jthread producer([&] {
+    const std::string piece(64 * 1024, 'x');
+    for (std::size_t pieces = 0; stream->write(piece); ++pieces) {
+      if (pieces == 16) full.put(1);  // more than it may hold itself is on its way
+    }
+    stream->finish();
+    stream.reset();
+    full.put(2);
+  });
+  ASSERT_TRUE(full.take());
+  stop.request_stop();
+  ASSERT_TRUE(full.take()) << "the writer still waits";
+  const std::string answer = socket.read_to_end();
+  EXPECT_FALSE(answer.ends_with("\r\n0\r\n\r\n")) << "half a body must not look whole";
+}
+
+TEST(ResponseStream, AReaderThatKeepsUpGetsTheWholeBodyThoughItsWriterIsToldToStop) {
+  StreamServer server;
+  Client client(server.url(), {});
+  std::jthread producer([&] {
+    auto stream = std::move(*server.streams.take());
+    std::stop_source stop;
+    stream->stop_waiting_on(stop.get_token());
+    stop.request_stop();
+    EXPECT_TRUE(stream->write("all"));
+    stream->finish();
+  });
+  EXPECT_EQ(client.send({})->body, "all");
+}
+
 TEST(ResponseStream, AbortLetsTheReaderKnow) {
   StreamServer server;
   Client client(server.url(), {});

@@ -57,6 +57,7 @@ class Runs {
   void write(Scope scope, Actor actor, Body body, Done<T> done, db::WriteOptions options = {}) {
     auto wakes = std::make_shared<std::vector<Wake>>();  // between the body and its completion
     const WorkspaceId workspace = scope.workspace;
+    options.owner = workspace.value;
     database_.write(
         [this, wakes, workspace, stamp = stamp(), scope = std::move(scope), actor = std::move(actor),
          body = std::move(body)](db::Transaction& tx) mutable -> Result<T> {
@@ -73,7 +74,7 @@ class Runs {
           if (result && !wakes->empty()) waiters_.notify(workspace, *wakes);
           done(std::move(result));
         }),
-        options);
+        std::move(options));
   }
   template <class Body, class T = typename std::invoke_result_t<Body&, Unit&>::value_type>
   Result<T> write_and_wait(const Scope& scope, const Actor& actor, Body body) {
@@ -84,13 +85,14 @@ class Runs {
   // `body` is callable as Result<T>(View&).
   template <class Body, class T = typename std::invoke_result_t<Body&, View&>::value_type>
   void read(Scope scope, Body body, Done<T> done) {
+    const db::ReadOptions options{.deadline = {}, .owner = scope.workspace.value};
     database_.read(
         [now = clock_.now(), scope = std::move(scope),
          body = std::move(body)](db::Reader& reader) mutable -> Result<T> {
           View view(reader, scope, now);
           return body(view);
         },
-        db::Database::Done<T>(std::move(done)));
+        db::Database::Done<T>(std::move(done)), options);
   }
   template <class Body, class T = typename std::invoke_result_t<Body&, View&>::value_type>
   Result<T> read_and_wait(const Scope& scope, Body body) {

@@ -154,6 +154,9 @@ constexpr Setting kSettings[] = {
      [](Config& c, std::string_view v) { return assign(c.limits.trace_spans, parse_whole(v, 1, 100 * kMany)); }},
     {"limits.tails", "live log tails open at a time", false,
      [](Config& c, std::string_view v) { return assign(c.limits.tails, parse_whole(v, 1, 1'000)); }},
+    {"outbound.ca_file",
+     "PEM file of the authorities whose receivers of webhooks are believed, instead of the system's", false,
+     [](Config& c, std::string_view v) { return assign_path(c.outbound_ca_file, v); }},
     {"retention.hot", "how long everything is kept before sampling", false,
      [](Config& c, std::string_view v) { return assign(c.retention.hot, parse_duration(v)); }},
     {"retention.spans", "how long kept spans are kept", false,
@@ -249,7 +252,7 @@ class FileReader {
     if (key == "content.workspaces") return read_content(key, value);
     const bool is_section =
         std::ranges::any_of(kSettings, [&](const Setting& setting) { return setting.key.starts_with(key + '.'); }) ||
-        key == "redaction" || key == "outbound";
+        key == "redaction";
     if (is_section) return read_map(value, key);
     return at(name.Mark(), key, unknown(key));
   }

@@ -107,6 +107,7 @@ struct Config {
   // Networks behind this server that webhooks, and whatever else calls out, may reach.
   std::vector<http::Cidr> outbound_allow;
 
+  std::filesystem::path outbound_ca_file;  // empty: the system's authorities
   bool operator==(const Config&) const = default;
 };
 

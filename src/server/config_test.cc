@@ -73,7 +73,7 @@ retention: {hot: 24h, spans: 7d, logs: 8d, metrics: 9d, llm_calls: 10d}
 sampling: {keep_percent: 12.5}
 content: {default: hash, workspaces: {acme: keep}}
 production_environments: [live]
-outbound: {allow: [10.20.0.0/16, "::1"]}
+outbound: {allow: [10.20.0.0/16, "::1"], ca_file: /etc/fettle/ca.pem}
 redaction:
   rules:
     - {name: order, pattern: 'order \d+', replacement: 'order #'}
@@ -96,6 +96,7 @@ tokens:
   ASSERT_EQ(config->outbound_allow.size(), 2U);
   EXPECT_EQ(config->outbound_allow[0].text(), "10.20.0.0/16");
   EXPECT_EQ(config->redaction_rules.at(0).replacement, "order #");
+  EXPECT_EQ(config->outbound_ca_file, "/etc/fettle/ca.pem");
   const auto tokens = access::ConfiguredTokens::make(config->tokens);
   ASSERT_TRUE(tokens);
   EXPECT_EQ(tokens->find("one")->sender, "web");

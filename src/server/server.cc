@@ -179,7 +179,8 @@ Result<void> Server::Parts::open_ledger() {
   auto entered = Entrance::open(config, *ledger, clock, rng, metrics);
   if (!entered) return std::unexpected(std::move(entered).error());
   entrance = std::move(*entered);
-  outbound = std::make_unique<http::OutboundClient>(http::OutboundClient::Options{.allow = config.outbound_allow});
+  outbound = std::make_unique<http::OutboundClient>(
+      http::OutboundClient::Options{.allow = config.outbound_allow, .ca_file = config.outbound_ca_file.string()});
   webhooks = std::make_unique<notify::Webhooks>(
       notify::Webhooks::Rooms{.database = ledger->database(),
                               .outbox = ledger->outbox(),
