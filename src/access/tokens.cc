@@ -44,6 +44,15 @@ std::optional<Grant> ConfiguredTokens::find(std::string_view token) const {
   return found->grant;
 }
 
+std::optional<Grant> ConfiguredTokens::grant_of(const WorkspaceId& workspace, std::string_view actor_id) const {
+  std::optional<Grant> least;
+  for (const Known& known : known_) {
+    if (known.grant.scope.workspace != workspace || known.grant.actor_id != actor_id) continue;
+    if (!least || role_of(known.grant) < role_of(*least)) least = known.grant;
+  }
+  return least;
+}
+
 std::optional<Grant> TokensOf::find(std::string_view token) const {
   for (const Tokens* source : sources_) {
     if (auto grant = source->find(token)) return grant;
