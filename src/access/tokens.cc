@@ -25,8 +25,8 @@ Result<ConfiguredTokens> ConfiguredTokens::make(std::span<const TokenEntry> entr
     known.grant.sender = entry.name.empty() ? fingerprint : entry.name;
     known.grant.actor_id = "config:" + known.grant.sender;
     for (const TokenScope scope : entry.scopes) known.grant.scopes |= bit(scope);
-    // Whoever writes the server's own file decides what its tokens see; packs grant nothing to them.
-    known.grant.payloads = true;
+    known.grant.payloads = entry.payloads;
+    // Packs grant nothing to the tokens of the server's own file.
     known.grant.runs_ai = true;
     tokens.known_.push_back(std::move(known));
   }

@@ -34,6 +34,7 @@ struct TokenEntry {
   WorkspaceId workspace;
   std::vector<ClientId> clients;  // empty: all
   std::vector<TokenScope> scopes;
+  std::optional<bool> payloads = {};  // whether it sees payloads; none: as its scopes' role does (operate and admin)
 
   bool operator==(const TokenEntry&) const = default;
 };
