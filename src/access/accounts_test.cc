@@ -342,6 +342,15 @@ TEST_P(AccountsTest, TheMakersRightsAreAskedForAgainWhenTheLinkIsUsed) {
   ASSERT_TRUE(write([&](auto& tx) { return change_member(tx, system("acme"), mara, {.role = Role::kOwner}); }));
   EXPECT_EQ(code_of(redeem(reset, "", "", "tepid gravel onion")), ErrorCode::kNotFound);
 
+  // Somebody who has joined another workspace since: the account is not this one's alone any more.
+  const std::string ben = add_person("ben@acme.example", {.role = Role::kViewer});
+  const auto too_late = made_by(
+      grant(Role::kAdmin, "acme", admin),
+      [&](auto& tx, const auto& change, const auto& made) { return make_password_reset(tx, change, made, ben); });
+  ASSERT_TRUE(
+      write([&](auto& tx) { return insert_member(tx, system("globex"), {"globex"}, ben, {.role = Role::kOwner}); }));
+  EXPECT_EQ(code_of(redeem(too_late, "", "", "tepid gravel onion")), ErrorCode::kNotFound);
+
   // A token that ran out, and a name that nobody bears.
   const auto invite_as = [&](Grant maker, const char* email) {
     return made_by(std::move(maker), [&](auto& tx, const auto& change, const auto& made) {

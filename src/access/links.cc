@@ -138,6 +138,19 @@ Result<std::optional<Grant>> grant_now(db::Reader& reader, const Link& link, Uni
   return outside ? outside(link.workspace, link.created_by) : std::optional<Grant>();
 }
 
+// Whoever sets a password has the account wherever it belongs: nobody gives away what is another workspace's.
+Result<void> check_may_reset(db::Reader& reader, const Grant& actor, const std::string& user_id) {
+  if (actor.kind == ActorKind::kSystem) return {};
+  std::int64_t elsewhere = 0;
+  auto counted = reader.fetch(
+      "SELECT (SELECT COUNT(*) FROM access_members WHERE user_id = $1 AND workspace <> $2 AND removed_at IS NULL) + "
+      "(SELECT COUNT(*) FROM access_users WHERE id = $1 AND workspace <> $2)",
+      {user_id, actor.scope.workspace}, elsewhere);
+  if (!counted) return std::unexpected(std::move(counted).error());
+  if (elsewhere == 0) return {};
+  return fail(ErrorCode::kPermissionDenied, "this account's password can be set anew on the server's own machine only");
+}
+
 Membership membership_of(const Member& member) {
   return {.role = member.role, .clients = member.clients, .payloads = member.payloads};
 }
@@ -195,18 +208,7 @@ Result<void> make_password_reset(db::Transaction& tx, const Change& change, cons
   auto member = find_member(tx, change.actor.scope, user_id);
   if (!member) return std::unexpected(std::move(member).error());
   if (auto allowed = check_may_give(change.actor, membership_of(*member)); !allowed) return allowed;
-  if (change.actor.kind != ActorKind::kSystem) {
-    std::int64_t elsewhere = 0;
-    auto counted = tx.fetch(
-        "SELECT (SELECT COUNT(*) FROM access_members WHERE user_id = $1 AND workspace <> $2 AND removed_at IS NULL) + "
-        "(SELECT COUNT(*) FROM access_users WHERE id = $1 AND workspace <> $2)",
-        {user_id, change.actor.scope.workspace}, elsewhere);
-    if (!counted) return std::unexpected(std::move(counted).error());
-    if (elsewhere != 0) {
-      return fail(ErrorCode::kPermissionDenied,
-                  "this account's password can be set anew on the server's own machine only");
-    }
-  }
+  if (auto allowed = check_may_reset(tx, change.actor, user_id); !allowed) return allowed;
   return insert(tx, change, made,
                 {.purpose = LinkPurpose::kPasswordReset,
                  .email = member->email,
@@ -283,6 +285,9 @@ Result<void> check_maker(db::Reader& reader, const Link& link, UnixNanos now, co
     given = membership_of(*member);
   }
   if (!check_may_give(**maker, given)) return no_such_link();
+  if (link.purpose == LinkPurpose::kPasswordReset && !check_may_reset(reader, **maker, link.user_id)) {
+    return no_such_link();
+  }
   return {};
 }
 
