@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "access/authenticator.h"
+#include "access/rights.h"
 #include "access/tokens.h"
 
 namespace fettle::access {
@@ -43,6 +44,31 @@ TEST(Tokens, AdminMayDoEverything) {
   ASSERT_TRUE(beta);
   for (const TokenScope scope : {TokenScope::kIngest, TokenScope::kRead, TokenScope::kAdmin})
     EXPECT_TRUE(beta->may(scope));
+}
+
+TEST(Tokens, ATokenOfTheConfigurationSeesPayloadsAsItsRoleDoesUnlessItSaysOtherwise) {
+  const auto sees = [](TokenScope scope, std::optional<bool> payloads) {
+    std::vector<TokenEntry> entries = {entry("t", "acme", {scope})};
+    entries[0].payloads = payloads;
+    return can(*ConfiguredTokens::make(entries)->find("t"), Action::kReveal).allowed;
+  };
+  EXPECT_FALSE(sees(TokenScope::kRead, std::nullopt));
+  EXPECT_TRUE(sees(TokenScope::kOperate, std::nullopt));
+  EXPECT_TRUE(sees(TokenScope::kAdmin, std::nullopt));
+  EXPECT_TRUE(sees(TokenScope::kRead, true));
+  EXPECT_FALSE(sees(TokenScope::kAdmin, false));
+  EXPECT_FALSE(sees(TokenScope::kIngest, true)) << "who may see nothing sees no payloads";
+}
+
+TEST(Tokens, ATokenIsFoundByTheNameThatAuditsKnowItBy) {
+  std::vector<TokenEntry> entries = {entry("a", "acme", {TokenScope::kAdmin}), entry("b", "acme", {TokenScope::kRead}),
+                                     entry("c", "globex", {TokenScope::kAdmin})};
+  entries[0].name = entries[1].name = entries[2].name = "ops";
+  const auto tokens = ConfiguredTokens::make(entries).value();
+  EXPECT_EQ(role_of(*tokens.grant_of({"acme"}, "config:ops")), Role::kViewer) << "of one name the least";
+  EXPECT_EQ(role_of(*tokens.grant_of({"globex"}, "config:ops")), Role::kAdmin);
+  EXPECT_FALSE(tokens.grant_of({"acme"}, "config:other"));
+  EXPECT_FALSE(tokens.grant_of({"acme"}, "ops"));
 }
 
 TEST(Tokens, UnknownAndNearlyRightTokensAreNotFound) {

@@ -323,6 +323,9 @@ void Accounts::use_link(const std::shared_ptr<Redemption>& asked, std::string ha
        hash = std::move(hash)](db::Transaction& tx) mutable -> Result<std::string> {
         auto link = take_link(tx, asked->credential, change.now);
         if (!link) return std::unexpected(std::move(link).error());
+        if (auto good = check_maker(tx, *link, change.now, services_.grant_outside); !good) {
+          return std::unexpected(std::move(good).error());
+        }
         const bool is_reset = link->purpose == LinkPurpose::kPasswordReset;
         WorkspaceId home = link->workspace;
         const std::string user_id = is_reset ? link->user_id : new_id;
@@ -370,32 +373,32 @@ void Accounts::use_link(const std::shared_ptr<Redemption>& asked, std::string ha
 }
 
 void Accounts::accept(const Directory::Person& person, std::string link, From from, Done done) {
-  const Change change = change_by(person.grant, from);
-  services_.directory.change(
-      [change, person, credential = std::move(link)](db::Transaction& tx) -> Result<void> {
-        auto taken = take_link(tx, credential, change.now);
-        if (!taken) return std::unexpected(std::move(taken).error());
-        if (taken->purpose != LinkPurpose::kInvitation || taken->email != person.email) {
-          return fail(ErrorCode::kNotFound, "the link was used, has expired or never was one");
-        }
-        if (auto used = record(tx, change, taken->workspace,
-                               {.action = "link.use",
-                                .target_type = "link",
-                                .target_id = taken->id,
-                                .reason = to_string(taken->purpose)});
-            !used) {
-          return used;
-        }
-        // An invitation lets somebody in; it takes nothing from whoever is in already.
-        if (auto member = find_member(tx, {.workspace = taken->workspace, .clients = {}}, person.grant.actor_id);
-            member) {
-          return fail(ErrorCode::kConflict, "you belong to the workspace already");
-        } else if (member.error().code() != ErrorCode::kNotFound) {
-          return std::unexpected(std::move(member).error());
-        }
-        return insert_member(tx, change, taken->workspace, person.grant.actor_id, taken->membership);
-      },
-      when_done<void>(std::move(done)));
+  services_.directory.change([this, change = change_by(person.grant, from), person,
+                              link = std::move(link)](db::Transaction& tx) { return accept(tx, change, person, link); },
+                             when_done<void>(std::move(done)));
+}
+
+Result<void> Accounts::accept(db::Transaction& tx, const Change& change, const Directory::Person& person,
+                              std::string_view link) const {
+  auto taken = take_link(tx, link, change.now);
+  if (!taken) return std::unexpected(std::move(taken).error());
+  if (auto good = check_maker(tx, *taken, change.now, services_.grant_outside); !good) return good;
+  if (taken->purpose != LinkPurpose::kInvitation || taken->email != person.email) {
+    return fail(ErrorCode::kNotFound, "the link was used, has expired or never was one");
+  }
+  if (auto used = record(
+          tx, change, taken->workspace,
+          {.action = "link.use", .target_type = "link", .target_id = taken->id, .reason = to_string(taken->purpose)});
+      !used) {
+    return used;
+  }
+  // An invitation lets somebody in; it takes nothing from whoever is in already.
+  if (auto member = find_member(tx, {.workspace = taken->workspace, .clients = {}}, person.grant.actor_id); member) {
+    return fail(ErrorCode::kConflict, "you belong to the workspace already");
+  } else if (member.error().code() != ErrorCode::kNotFound) {
+    return std::unexpected(std::move(member).error());
+  }
+  return insert_member(tx, change, taken->workspace, person.grant.actor_id, taken->membership);
 }
 
 Result<std::string> first_owner_link(db::Database& database, const ledger::Auditor& auditor, Clock& clock, Rng& rng,

@@ -36,6 +36,8 @@ class Accounts {
     const ledger::Auditor& auditor;
     Clock& clock;
     Rng& rng;
+    // For links that were made with tokens of the configuration; thread-safe.
+    GrantOutside grant_outside = {};
   };
   struct Options {
     SessionLimits sessions;
@@ -63,6 +65,9 @@ class Accounts {
   using SignedInDone = std::move_only_function<void(Result<SignedIn>)>;
   using Done = std::move_only_function<void(Result<void>)>;
 
+  // The installation's own workspace.
+  const WorkspaceId& home() const { return options_.home; }
+
   // kUnauthenticated when address or password are wrong or the account is disabled; kResourceExhausted with retry_after
   // while the account or the caller's address has to wait, or too many sign in at once.
   void log_in(std::string email, Secret password, From from, SignedInDone done);
@@ -71,12 +76,17 @@ class Accounts {
   // kInvalidArgument for a new one that will not do.
   void change_password(const Directory::Person& person, Secret current, Secret wanted, From from, Done done);
 
+  // A link works while who made it could still make it (check_maker in links.h): that is asked again when it is used.
+  //
   // Uses a link: makes the account and signs in (first owner, invitation), or sets a new password and ends the
   // account's sessions (reset). `email` counts for the first owner alone, `name` for new accounts. kNotFound for a link
   // that does not work any more; kConflict for an invitation of somebody who has an account: they sign in and accept().
   void redeem(std::string link, std::string email, std::string name, Secret password, From from, SignedInDone done);
   // An invitation, by the person it was made for: they become a member of its workspace. kNotFound for anybody else.
   void accept(const Directory::Person& person, std::string link, From from, Done done);
+  // The same as part of a change that the caller makes.
+  Result<void> accept(db::Transaction& tx, const Change& change, const Directory::Person& person,
+                      std::string_view link) const;
 
  private:
   struct Account {

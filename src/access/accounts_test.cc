@@ -208,10 +208,12 @@ TEST_P(AccountsTest, AnInvitationNeverTouchesAnAccountThatExists) {
 }
 
 TEST_P(AccountsTest, AResetSetsAPasswordAndEndsEverySession) {
+  const std::string admin = add_person("jon@acme.example", {.role = Role::kAdmin});
   const std::string id = add_person("mara@acme.example", {.role = Role::kOperator});
   const auto session = log_in("mara@acme.example", kPassword);
   const NewLink made{.id = "lnk_1", .credential = make_credential(CredentialKind::kLink, rng)};
-  ASSERT_TRUE(write([&](db::Transaction& tx) { return make_password_reset(tx, by(grant(Role::kAdmin)), made, id); }));
+  ASSERT_TRUE(write(
+      [&](db::Transaction& tx) { return make_password_reset(tx, by(grant(Role::kAdmin, "acme", admin)), made, id); }));
   const auto again = redeem(made.credential, "", "", "tepid gravel onion");
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(again->user_id, id);
@@ -235,6 +237,170 @@ TEST_P(AccountsTest, AnAdminResetsNobodyAboveThemAndNobodyWhoIsMoreElsewhere) {
   // Whoever has the data folder can help either.
   const NewLink made{.id = "lnk_2", .credential = make_credential(CredentialKind::kLink, rng)};
   EXPECT_TRUE(write([&](db::Transaction& tx) { return make_password_reset(tx, system("acme"), made, owner); }));
+}
+
+// A link is as good as the rights of who made it, on the day that it is used.
+TEST_P(AccountsTest, ALinkEndsWithTheRightsItWasMadeUnder) {
+  add_person("sam@acme.example", {.role = Role::kOwner});
+  struct Case {
+    const char* what;
+    Role maker;
+    Membership given;  // by an invitation; a reset is of a viewer
+    std::function<Result<void>(db::Transaction&, const Change&, const std::string& maker)> end;
+    const char* reason;
+  };
+  const Case cases[] = {
+      {"removed",
+       Role::kAdmin,
+       {.role = Role::kViewer},
+       [](auto& tx, const auto& change, const auto& maker) { return remove_member(tx, change, maker); },
+       "maker_removed"},
+      {"disabled",
+       Role::kAdmin,
+       {.role = Role::kViewer},
+       [](auto& tx, const auto& change, const auto& maker) { return set_disabled(tx, change, maker, true); },
+       "account_disabled"},
+      {"demoted",
+       Role::kAdmin,
+       {.role = Role::kViewer},
+       [](auto& tx, const auto& change, const auto& maker) {
+         return change_member(tx, change, maker, {.role = Role::kManager});
+       },
+       "maker_demoted"},
+      {"kept from payloads",
+       Role::kAdmin,
+       {.role = Role::kManager},
+       [](auto& tx, const auto& change, const auto& maker) {
+         return change_member(tx, change, maker, {.role = Role::kAdmin, .payloads = false});
+       },
+       "maker_demoted"},
+      {"limited to clients",
+       Role::kOwner,
+       {.role = Role::kViewer},
+       [](auto& tx, const auto& change, const auto& maker) {
+         return change_member(tx, change, maker, {.role = Role::kOwner, .clients = {{"c-1"}}});
+       },
+       "maker_demoted"},
+  };
+  int n = 0;
+  for (const Case& one : cases) {
+    ++n;
+    const std::string maker = add_person(fmt::format("maker{}@acme.example", n), {.role = one.maker});
+    const std::string viewer = add_person(fmt::format("viewer{}@acme.example", n), {.role = Role::kViewer});
+    const Change by_maker = by(grant(one.maker, "acme", maker));
+    const auto fresh = [&] {
+      return NewLink{.id = make_identifier("lnk_", rng), .credential = make_credential(CredentialKind::kLink, rng)};
+    };
+    const NewLink invitation = fresh(), reset = fresh();
+    const std::string guest = fmt::format("guest{}@acme.example", n);
+    ASSERT_TRUE(write([&](auto& tx) { return invite(tx, by_maker, invitation, guest, one.given); })) << one.what;
+    ASSERT_TRUE(write([&](auto& tx) { return make_password_reset(tx, by_maker, reset, viewer); })) << one.what;
+    const auto before = audits("link.revoke").size();
+    ASSERT_TRUE(write([&](auto& tx) { return one.end(tx, system("acme"), maker); })) << one.what;
+    const auto revoked = audits("link.revoke");
+    ASSERT_EQ(revoked.size(), before + 2) << one.what;
+    EXPECT_EQ(revoked.back().reason, one.reason) << one.what;
+    EXPECT_EQ(code_of(redeem(invitation.credential, "", "Guest", kPassword)), ErrorCode::kNotFound) << one.what;
+    EXPECT_EQ(code_of(redeem(reset.credential, "", "", "tepid gravel onion")), ErrorCode::kNotFound) << one.what;
+  }
+}
+
+TEST_P(AccountsTest, WhatWasMadeForSomebodyEndsWhenTheyLeave) {
+  add_person("sam@acme.example", {.role = Role::kOwner});
+  const std::string id = add_person("mara@acme.example", {.role = Role::kViewer});
+  const NewLink reset{.id = "lnk_1", .credential = make_credential(CredentialKind::kLink, rng)};
+  ASSERT_TRUE(write([&](auto& tx) { return make_password_reset(tx, system("acme"), reset, id); }));
+  const std::string again = link_for("mara@acme.example", {.role = Role::kAdmin});
+  const std::string elsewhere = link_for("mara@acme.example", {.role = Role::kAdmin}, "globex");
+  const auto session = log_in("mara@acme.example", kPassword);
+  ASSERT_TRUE(write([&](auto& tx) { return remove_member(tx, system("acme"), id); }));
+  EXPECT_EQ(code_of(redeem(reset.credential, "", "", "tepid gravel onion")), ErrorCode::kNotFound);
+  EXPECT_EQ(audits("link.revoke").size(), 2U) << "another workspace's invitation is its own affair";
+  const auto revoked =
+      database->read_and_wait([&](db::Reader& reader) { return find_link(reader, again, clock.now()); });
+  EXPECT_EQ(code_of(revoked), ErrorCode::kNotFound);
+  const auto open =
+      database->read_and_wait([&](db::Reader& reader) { return find_link(reader, elsewhere, clock.now()); });
+  EXPECT_TRUE(open);
+}
+
+// Where the ledger was told of it too late to revoke anything: the check at the door does not depend on that.
+TEST_P(AccountsTest, TheMakersRightsAreAskedForAgainWhenTheLinkIsUsed) {
+  const std::string owner = add_person("sam@acme.example", {.role = Role::kOwner});
+  const std::string admin = add_person("jon@acme.example", {.role = Role::kAdmin});
+  const std::string mara = add_person("mara@acme.example", {.role = Role::kViewer});
+  const auto made_by = [&](Grant maker, auto make) {
+    const NewLink made{.id = make_identifier("lnk_", rng), .credential = make_credential(CredentialKind::kLink, rng)};
+    const auto done = write([&](db::Transaction& tx) { return make(tx, by(std::move(maker)), made); });
+    EXPECT_TRUE(done) << (done ? "" : done.error().message());
+    return made.credential;
+  };
+  // The viewer of yesterday is an owner by now, whom an admin does not reset.
+  const auto reset = made_by(grant(Role::kAdmin, "acme", admin), [&](auto& tx, const auto& change, const auto& made) {
+    return make_password_reset(tx, change, made, mara);
+  });
+  ASSERT_TRUE(write([&](auto& tx) { return change_member(tx, system("acme"), mara, {.role = Role::kOwner}); }));
+  EXPECT_EQ(code_of(redeem(reset, "", "", "tepid gravel onion")), ErrorCode::kNotFound);
+
+  // Somebody who has joined another workspace since: the account is not this one's alone any more.
+  const std::string ben = add_person("ben@acme.example", {.role = Role::kViewer});
+  const auto too_late = made_by(
+      grant(Role::kAdmin, "acme", admin),
+      [&](auto& tx, const auto& change, const auto& made) { return make_password_reset(tx, change, made, ben); });
+  ASSERT_TRUE(
+      write([&](auto& tx) { return insert_member(tx, system("globex"), {"globex"}, ben, {.role = Role::kOwner}); }));
+  EXPECT_EQ(code_of(redeem(too_late, "", "", "tepid gravel onion")), ErrorCode::kNotFound);
+
+  // A token that ran out, and a name that nobody bears.
+  const auto invite_as = [&](Grant maker, const char* email) {
+    return made_by(std::move(maker), [&](auto& tx, const auto& change, const auto& made) {
+      return invite(tx, change, made, email, {.role = Role::kViewer});
+    });
+  };
+  const auto token = add_token(bit(TokenScope::kAdmin), "acme", {.expires_at = clock.now() + kNanosPerSecond});
+  const auto by_token = invite_as(*directory.find(token.text), "a@acme.example");
+  clock.advance(seconds(2));
+  EXPECT_EQ(code_of(redeem(by_token, "", "A", kPassword)), ErrorCode::kNotFound);
+  Grant configured{.scope = {.workspace = {"acme"}, .clients = {}},
+                   .scopes = bit(TokenScope::kAdmin),
+                   .actor_id = "config:ops",
+                   .payloads = true};
+  EXPECT_EQ(code_of(redeem(invite_as(configured, "b@acme.example"), "", "B", kPassword)), ErrorCode::kNotFound);
+  // With the configuration at hand it is known, and the link works.
+  Accounts knowing{{*database, directory, hasher, throttle, auditor, clock, rng,
+                    [&](const WorkspaceId&, std::string_view actor) {
+                      return actor == configured.actor_id ? std::optional(configured) : std::nullopt;
+                    }},
+                   {.home = {"acme"}}};
+  const auto link = invite_as(configured, "c@acme.example");
+  EXPECT_TRUE(wait<Accounts::SignedIn>(
+      [&](auto done) { knowing.redeem(link, "", "C", Secret(kPassword), {.address = "x"}, std::move(done)); }));
+
+  // Accepting is using as well.
+  ASSERT_TRUE(write([&](auto& tx) -> Result<void> {
+    auto done = tx.execute("UPDATE access_members SET role = 3 WHERE user_id = $1", {admin});
+    return done ? Result<void>() : std::unexpected(done.error());
+  }));
+  add_person("ines@globex.example", {.role = Role::kViewer}, "globex");
+  const auto stale = invite_as(grant(Role::kAdmin, "acme", admin), "ines@globex.example");
+  const auto ines = log_in("ines@globex.example", kPassword);
+  EXPECT_EQ(code_of(wait<void>([&](auto done) { accounts.accept(person_of(*ines), stale, {}, std::move(done)); })),
+            ErrorCode::kNotFound);
+}
+
+TEST_P(AccountsTest, WhoMayNotSeePayloadsTakesOverNobodyWhoDoes) {
+  const std::string manager = add_person("mara@acme.example", {.role = Role::kManager});
+  Grant blind = grant(Role::kAdmin);
+  blind.payloads = false;
+  const NewLink made{.id = "lnk_1", .credential = make_credential(CredentialKind::kLink, rng)};
+  EXPECT_EQ(code_of(write([&](auto& tx) { return make_password_reset(tx, by(blind), made, manager); })),
+            ErrorCode::kPermissionDenied);
+}
+
+TEST_P(AccountsTest, TheFirstOwnersLinkEndsWithTheFirstOwner) {
+  const auto link = first_owner_link(*database, auditor, clock, rng, {"acme"});
+  add_person("sam@acme.example", {.role = Role::kOwner});
+  EXPECT_EQ(code_of(redeem(*link, "eve@acme.example", "Eve", kPassword)), ErrorCode::kNotFound);
 }
 
 TEST_P(AccountsTest, APersonHasSoManySessionsAndTheLeastUsedOneMakesRoom) {

@@ -83,6 +83,17 @@ bool is_loopback_address(std::string_view address) {
          std::ranges::count(host, '.') == 3;
 }
 
+Grant development_grant() {
+  return {.scope = {.workspace = {"default"}, .clients = {}},
+          .scopes = bit(TokenScope::kAdmin),
+          .sender = "development",
+          .kind = ActorKind::kDevelopment,
+          .actor_id = "development",
+          .role = Role::kOwner,
+          .payloads = true,
+          .runs_ai = true};
+}
+
 Result<void> Authenticator::check_request_origin(const http::Request& request) const {
   if (mode_ != Mode::kDevelopment) return {};
   if (request.remote != "unix") {
@@ -108,16 +119,7 @@ Result<void> Authenticator::check_request_origin(const http::Request& request) c
 
 Result<Grant> Authenticator::authenticate(std::string_view authorization) const {
   if (authorization.empty()) {
-    if (mode_ == Mode::kDevelopment) {
-      return Grant{.scope = {.workspace = {"default"}, .clients = {}},
-                   .scopes = bit(TokenScope::kAdmin),
-                   .sender = "development",
-                   .kind = ActorKind::kDevelopment,
-                   .actor_id = "development",
-                   .role = Role::kOwner,
-                   .payloads = true,
-                   .runs_ai = true};
-    }
+    if (mode_ == Mode::kDevelopment) return development_grant();
     return fail(ErrorCode::kUnauthenticated, "send a token: Authorization: Bearer <token>");
   }
   const std::size_t space = authorization.find(' ');

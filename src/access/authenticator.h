@@ -54,6 +54,9 @@ class Authenticator {
   const Directory* people_;
 };
 
+// What a development server takes whoever reaches it for.
+Grant development_grant();
+
 // True for the addresses a development server may listen on: 127.0.0.0/8, [::1], localhost, unix:…
 bool is_loopback_address(std::string_view address);
 

@@ -70,10 +70,89 @@ Result<Link> link_from(const db::Row& row) {
   return link;
 }
 
+std::unexpected<Error> no_such_link() {
+  return fail(ErrorCode::kNotFound, "the link was used, has expired or never was one");
+}
+
 Result<Link> one_link(Result<db::Rows> rows) {
   if (!rows) return std::unexpected(std::move(rows).error());
-  if (rows->empty()) return fail(ErrorCode::kNotFound, "the link was used, has expired or never was one");
+  if (rows->empty()) return no_such_link();
   return link_from((*rows)[0]);
+}
+
+// What ended, as (workspace, id).
+Result<void> record_revoked(db::Transaction& tx, const Change& change, Result<db::Rows> ended,
+                            std::string_view reason) {
+  if (!ended) return std::unexpected(std::move(ended).error());
+  for (const db::Row row : *ended) {
+    WorkspaceId workspace;
+    std::string id;
+    if (auto read = row.into(workspace, id); !read) return read;
+    if (auto written = record(tx, change, workspace,
+                              {.action = "link.revoke", .target_type = "link", .target_id = id, .reason = reason});
+        !written) {
+      return written;
+    }
+  }
+  return {};
+}
+
+// A person's rights in the workspace, as the ledger has them now.
+Result<std::optional<Grant>> grant_of_person(db::Reader& reader, const WorkspaceId& workspace,
+                                             const std::string& user_id) {
+  auto member = find_member(reader, {.workspace = workspace, .clients = {}}, user_id);
+  if (!member && member.error().code() == ErrorCode::kNotFound) return std::optional<Grant>();
+  if (!member) return std::unexpected(std::move(member).error());
+  if (member->is_disabled) return std::optional<Grant>();
+  return std::optional(Grant{.scope = {.workspace = workspace, .clients = std::move(member->clients)},
+                             .scopes = scopes_of(member->role),
+                             .sender = user_id,
+                             .kind = ActorKind::kUser,
+                             .actor_id = user_id,
+                             .role = member->role,
+                             .payloads = member->payloads});
+}
+
+Result<std::optional<Grant>> grant_of_token(db::Reader& reader, const WorkspaceId& workspace,
+                                            const std::string& token_id, UnixNanos now) {
+  Grant grant{.scope = {.workspace = workspace, .clients = {}}, .sender = token_id, .actor_id = token_id};
+  std::optional<std::string> clients;
+  auto found = reader.fetch(
+      "SELECT scopes, clients, payloads FROM access_tokens WHERE workspace = $1 AND id = $2 AND revoked_at IS NULL AND "
+      "(expires_at IS NULL OR expires_at > $3)",
+      {workspace, token_id, now}, grant.scopes, clients, grant.payloads);
+  if (!found) return std::unexpected(std::move(found).error());
+  if (!*found) return std::optional<Grant>();
+  auto limit = clients_from(clients);
+  if (!limit) return std::unexpected(std::move(limit).error());
+  grant.scope.clients = *std::move(limit);
+  return std::optional(std::move(grant));
+}
+
+Result<std::optional<Grant>> grant_now(db::Reader& reader, const Link& link, UnixNanos now,
+                                       const GrantOutside& outside) {
+  const Grant system = system_actor(link.workspace);
+  if (link.created_by == system.actor_id) return std::optional(system);
+  if (link.created_by.starts_with("usr_")) return grant_of_person(reader, link.workspace, link.created_by);
+  if (link.created_by.starts_with("tok_")) return grant_of_token(reader, link.workspace, link.created_by, now);
+  return outside ? outside(link.workspace, link.created_by) : std::optional<Grant>();
+}
+
+// Whoever sets a password has the account wherever it belongs: nobody gives away what is another workspace's.
+Result<void> check_may_reset(db::Reader& reader, const Grant& actor, const std::string& user_id) {
+  if (actor.kind == ActorKind::kSystem) return {};
+  std::int64_t elsewhere = 0;
+  auto counted = reader.fetch(
+      "SELECT (SELECT COUNT(*) FROM access_members WHERE user_id = $1 AND workspace <> $2 AND removed_at IS NULL) + "
+      "(SELECT COUNT(*) FROM access_users WHERE id = $1 AND workspace <> $2)",
+      {user_id, actor.scope.workspace}, elsewhere);
+  if (!counted) return std::unexpected(std::move(counted).error());
+  if (elsewhere == 0) return {};
+  return fail(ErrorCode::kPermissionDenied, "this account's password can be set anew on the server's own machine only");
+}
+
+Membership membership_of(const Member& member) {
+  return {.role = member.role, .clients = member.clients, .payloads = member.payloads};
 }
 
 Result<bool> has_owner(db::Reader& reader, const WorkspaceId& workspace) {
@@ -128,23 +207,13 @@ Result<void> make_password_reset(db::Transaction& tx, const Change& change, cons
   if (auto allowed = check(change.actor, Action::kManagePeople); !allowed) return allowed;
   auto member = find_member(tx, change.actor.scope, user_id);
   if (!member) return std::unexpected(std::move(member).error());
-  if (change.actor.kind != ActorKind::kSystem) {
-    std::int64_t elsewhere = 0;
-    auto counted = tx.fetch(
-        "SELECT (SELECT COUNT(*) FROM access_members WHERE user_id = $1 AND workspace <> $2 AND removed_at IS NULL) + "
-        "(SELECT COUNT(*) FROM access_users WHERE id = $1 AND workspace <> $2)",
-        {user_id, change.actor.scope.workspace}, elsewhere);
-    if (!counted) return std::unexpected(std::move(counted).error());
-    if (elsewhere != 0 || member->role > role_of(change.actor)) {
-      return fail(ErrorCode::kPermissionDenied,
-                  "this account's password can be set anew on the server's own machine only");
-    }
-  }
+  if (auto allowed = check_may_give(change.actor, membership_of(*member)); !allowed) return allowed;
+  if (auto allowed = check_may_reset(tx, change.actor, user_id); !allowed) return allowed;
   return insert(tx, change, made,
                 {.purpose = LinkPurpose::kPasswordReset,
                  .email = member->email,
                  .user_id = user_id,
-                 .membership = {.role = member->role}});
+                 .membership = membership_of(*member)});
 }
 
 Result<std::vector<Link>> list_links(db::Reader& reader, const Scope& scope, UnixNanos now) {
@@ -170,6 +239,56 @@ Result<void> revoke_link(db::Transaction& tx, const Change& change, const std::s
   if (*done == 0) return fail(ErrorCode::kNotFound, "no such link");
   return record(tx, change, change.actor.scope.workspace,
                 {.action = "link.revoke", .target_type = "link", .target_id = id});
+}
+
+Result<void> revoke_links_made_by(db::Transaction& tx, const Change& change, const std::string& actor_id,
+                                  std::string_view reason) {
+  return record_revoked(tx, change,
+                        tx.query("UPDATE access_links SET used_at = $3 WHERE workspace = $1 AND created_by = $2 AND "
+                                 "used_at IS NULL RETURNING workspace, id",
+                                 {change.actor.scope.workspace, actor_id, change.now}),
+                        reason);
+}
+
+Result<void> revoke_links_made_for(db::Transaction& tx, const Change& change, const std::string& user_id,
+                                   const std::string& email, std::string_view reason) {
+  return record_revoked(tx, change,
+                        tx.query("UPDATE access_links SET used_at = $4 WHERE workspace = $1 AND (user_id = $2 OR email "
+                                 "= $3) AND used_at IS NULL RETURNING workspace, id",
+                                 {change.actor.scope.workspace, user_id, email, change.now}),
+                        reason);
+}
+
+Result<void> revoke_links_of_account(db::Transaction& tx, const Change& change, const std::string& user_id,
+                                     const std::string& email, std::string_view reason) {
+  return record_revoked(tx, change,
+                        tx.query("UPDATE access_links SET used_at = $3 WHERE (created_by = $1 OR user_id = $1 OR email "
+                                 "= $2) AND used_at IS NULL RETURNING workspace, id",
+                                 {user_id, email, change.now}),
+                        reason);
+}
+
+Result<void> check_maker(db::Reader& reader, const Link& link, UnixNanos now, const GrantOutside& outside) {
+  if (link.purpose == LinkPurpose::kFirstOwner) {
+    auto owned = has_owner(reader, link.workspace);
+    if (!owned) return std::unexpected(std::move(owned).error());
+    if (*owned) return no_such_link();
+    return {};
+  }
+  auto maker = grant_now(reader, link, now, outside);
+  if (!maker) return std::unexpected(std::move(maker).error());
+  if (!*maker) return no_such_link();
+  Membership given = link.membership;
+  if (link.purpose == LinkPurpose::kPasswordReset) {
+    auto member = find_member(reader, {.workspace = link.workspace, .clients = {}}, link.user_id);
+    if (!member) return no_such_link();
+    given = membership_of(*member);
+  }
+  if (!check_may_give(**maker, given)) return no_such_link();
+  if (link.purpose == LinkPurpose::kPasswordReset && !check_may_reset(reader, **maker, link.user_id)) {
+    return no_such_link();
+  }
+  return {};
 }
 
 Result<Link> find_link(db::Reader& reader, std::string_view credential, UnixNanos now) {

@@ -25,40 +25,78 @@ std::string network_of(std::string_view address) {
   return to_hex(bytes.substr(0, 8));
 }
 
-LoginThrottle::Entry& LoginThrottle::touch(std::string key, const Rule& rule) {
-  const auto now = clock_.monotonic();
-  if (const auto found = by_key_.find(key); found != by_key_.end()) {
-    Entry& entry = *found->second;
-    if (now - entry.last > rule.forget_after && now >= entry.blocked_until) {
-      entry.failures = 0;
-      entry.refused_since = false;
-    }
-    entries_.splice(entries_.end(), entries_, found->second);
-    return entry;
-  }
-  if (entries_.size() >= options_.entries_max) {
-    by_key_.erase(entries_.front().key);
-    entries_.pop_front();
-  }
-  entries_.push_back({.key = key, .failures = 0, .last = now, .blocked_until = {}, .refused_since = false});
-  by_key_.emplace(std::move(key), std::prev(entries_.end()));
-  return entries_.back();
+std::size_t LoginThrottle::level_of(const Entry& entry) {
+  return std::min(static_cast<std::size_t>(entry.failures), kLevels - 1);
 }
 
-void LoginThrottle::count(Entry& entry, const Rule& rule) {
+// Quiet for so long that its failures do not count any more.
+bool LoginThrottle::is_over(const Entry& entry) const {
   const auto now = clock_.monotonic();
+  return now - entry.last > entry.rule->forget_after && now >= entry.blocked_until;
+}
+
+void LoginThrottle::settle(Entries::iterator entry, std::size_t before) {
+  Entries& list = entries_[level_of(*entry)];
+  list.splice(list.end(), entries_[before], entry);
+}
+
+bool LoginThrottle::make_room(std::string_view keep) {
+  if (by_key_.size() < options_.entries_max) return true;
+  const auto now = clock_.monotonic();
+  // Each list is in the order of its last attempts: what is over stands in front.
+  for (const bool only_over : {true, false}) {
+    for (Entries& list : entries_) {
+      auto victim = list.begin();
+      if (victim != list.end() && victim->key == keep) ++victim;
+      if (victim == list.end() || (only_over ? !is_over(*victim) : victim->blocked_until > now)) continue;
+      by_key_.erase(victim->key);
+      list.erase(victim);
+      return true;
+    }
+  }
+  return false;
+}
+
+LoginThrottle::Entry& LoginThrottle::touch(std::string key, const Rule& rule, std::string_view keep) {
+  const auto now = clock_.monotonic();
+  Entry* entry = &crowd_;
+  std::size_t before = 0;
+  const auto found = by_key_.find(key);
+  if (found != by_key_.end()) {
+    entry = &*found->second;
+    before = level_of(*entry);
+  } else if (make_room(keep)) {
+    Entries& list = entries_.front();
+    list.push_back({.key = key, .rule = &rule, .last = now});
+    by_key_.emplace(std::move(key), std::prev(list.end()));
+    return list.back();
+  }
+  if (is_over(*entry)) {
+    entry->failures = 0;
+    entry->refused_since = false;
+  }
+  if (found != by_key_.end()) settle(found->second, before);
+  return *entry;
+}
+
+void LoginThrottle::count(Entry& entry) {
+  const auto now = clock_.monotonic();
+  const Rule& rule = *entry.rule;
+  const std::size_t before = level_of(entry);
   entry.last = now;
   entry.refused_since = false;
-  if (++entry.failures <= rule.free) return;
+  ++entry.failures;
+  if (const auto found = by_key_.find(entry.key); found != by_key_.end()) settle(found->second, before);
+  if (entry.failures <= rule.free) return;
   const int doublings = std::min(entry.failures - rule.free - 1, 20);
   entry.blocked_until = now + std::min<std::chrono::seconds>(rule.wait_max, rule.first_wait * (1LL << doublings));
 }
 
 std::expected<void, LoginThrottle::Refusal> LoginThrottle::begin(std::string_view account, std::string_view address) {
   MutexLock lock(mutex_);
-  // The address last, so that making room for it cannot remove the account's entry from under us.
-  Entry& by_account = touch("a:" + std::string(account), options_.account);
-  Entry& by_address = touch("n:" + network_of(address), options_.address);
+  const std::string account_key = "a:" + std::string(account);
+  Entry& by_account = touch(account_key, options_.account);
+  Entry& by_address = touch("n:" + network_of(address), options_.address, account_key);
   const auto now = clock_.monotonic();
   Entry& slower = by_address.blocked_until > by_account.blocked_until ? by_address : by_account;
   if (slower.blocked_until > now) {
@@ -69,28 +107,29 @@ std::expected<void, LoginThrottle::Refusal> LoginThrottle::begin(std::string_vie
         .is_first = is_first,
         .by_address = &slower == &by_address});
   }
-  count(by_account, options_.account);
-  count(by_address, options_.address);
+  count(by_account);
+  if (&by_address != &by_account) count(by_address);
   return {};
 }
 
 void LoginThrottle::succeeded(std::string_view account, std::string_view address) {
   MutexLock lock(mutex_);
   if (const auto found = by_key_.find("a:" + std::string(account)); found != by_key_.end()) {
-    entries_.erase(found->second);
+    entries_[level_of(*found->second)].erase(found->second);
     by_key_.erase(found);
   }
-  if (const auto found = by_key_.find("n:" + network_of(address)); found != by_key_.end()) {
-    Entry& entry = *found->second;
-    if (entry.failures > 0) --entry.failures;
-    // Not more than this one attempt: an address that guesses at many accounts does not get off by its own one.
-    if (entry.failures <= options_.address.free) entry.blocked_until = {};
-  }
+  const auto found = by_key_.find("n:" + network_of(address));
+  Entry& by_address = found != by_key_.end() ? *found->second : crowd_;
+  const std::size_t before = level_of(by_address);
+  if (by_address.failures > 0) --by_address.failures;
+  // Not more than this one attempt: an address that guesses at many accounts does not get off by its own one.
+  if (by_address.failures <= by_address.rule->free) by_address.blocked_until = {};
+  if (found != by_key_.end()) settle(found->second, before);
 }
 
 std::size_t LoginThrottle::size() const {
   MutexLock lock(mutex_);
-  return entries_.size();
+  return by_key_.size();
 }
 
 }  // namespace fettle::access

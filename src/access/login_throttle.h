@@ -7,10 +7,14 @@
 //
 // begin() counts the attempt as failed at once, so that many at the same time are many; succeeded() takes it back. An
 // account waits at most a few minutes, however often somebody else fails on it: nobody can be locked out for long. In
-// memory and of this process alone: with N replicas a guesser has N times the attempts. Bounded: when the table is full
-// the entry that has been quiet for longest makes room. Thread-safe.
+// memory and of this process alone: with N replicas a guesser has N times the attempts.
+//
+// Bounded, and no flood of names makes it forget: when the table is full, the entry with the fewest failures makes
+// room, of those the one that has been quiet for longest; one that waits never does. Where nothing else is left,
+// whatever is not in the table shares one entry. Thread-safe.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <list>
@@ -36,10 +40,12 @@ class LoginThrottle {
   struct Options {
     Rule account{.free = 5, .first_wait = std::chrono::seconds(1), .wait_max = std::chrono::minutes(5)};
     Rule address{.free = 20, .first_wait = std::chrono::seconds(2), .wait_max = std::chrono::minutes(15)};
+    // Whatever finds the table full of those who wait.
+    Rule crowd{.free = 20, .first_wait = std::chrono::seconds(1), .wait_max = std::chrono::seconds(60)};
     std::size_t entries_max = 10'000;
   };
 
-  LoginThrottle(Options options, Clock& clock) : options_(options), clock_(clock) {}
+  LoginThrottle(Options options, Clock& clock) : options_(options), clock_(clock) { crowd_.rule = &options_.crowd; }
 
   struct Refusal {
     Error error;
@@ -57,21 +63,30 @@ class LoginThrottle {
  private:
   struct Entry {
     std::string key;
+    const Rule* rule = nullptr;
     int failures = 0;
     std::chrono::nanoseconds last{0};
     std::chrono::nanoseconds blocked_until{0};
     bool refused_since = false;
   };
   using Entries = std::list<Entry>;  // the longest quiet first
+  static constexpr std::size_t kLevels = 16;
+  static std::size_t level_of(const Entry& entry);
 
-  Entry& touch(std::string key, const Rule& rule) FETTLE_REQUIRES(mutex_);
-  void count(Entry& entry, const Rule& rule) FETTLE_REQUIRES(mutex_);
+  // Making room never takes the entry of `keep`.
+  Entry& touch(std::string key, const Rule& rule, std::string_view keep = {}) FETTLE_REQUIRES(mutex_);
+  void count(Entry& entry) FETTLE_REQUIRES(mutex_);
+  // To the end of the list that its failures belong to; it was in that of `before`.
+  void settle(Entries::iterator entry, std::size_t before) FETTLE_REQUIRES(mutex_);
+  bool make_room(std::string_view keep) FETTLE_REQUIRES(mutex_);
+  bool is_over(const Entry& entry) const;
 
   const Options options_;
   Clock& clock_;
 
   mutable Mutex mutex_;
-  Entries entries_ FETTLE_GUARDED_BY(mutex_);
+  std::array<Entries, kLevels> entries_ FETTLE_GUARDED_BY(mutex_);  // by failures, the last for that many or more
+  Entry crowd_ FETTLE_GUARDED_BY(mutex_);
   std::unordered_map<std::string, Entries::iterator> by_key_ FETTLE_GUARDED_BY(mutex_);
 };
 

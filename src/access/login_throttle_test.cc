@@ -81,6 +81,39 @@ TEST_F(LoginThrottleTest, TheTableStaysWithinItsLimit) {
   EXPECT_LE(throttle_.size(), 100U);
 }
 
+TEST_F(LoginThrottleTest, NoFloodOfNamesMakesItForgetWhoIsGuessedAt) {
+  // Three guesses are free; a flood of other names between them buys no more.
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(throttle_.begin("victim", "10.0.0." + std::to_string(i)));
+  for (int i = 0; i < 10'000; ++i) {
+    (void)throttle_.begin("flood-" + std::to_string(i),
+                          "10." + std::to_string(i / 250) + ".1." + std::to_string(i % 250));
+  }
+  ASSERT_TRUE(throttle_.begin("victim", "10.0.0.3")) << "the one that makes it wait";
+  EXPECT_FALSE(throttle_.begin("victim", "10.0.0.4"));
+  for (int i = 0; i < 10'000; ++i) (void)throttle_.begin("more-" + std::to_string(i), "10.9.9.9");
+  EXPECT_FALSE(throttle_.begin("victim", "10.0.0.5"));
+  EXPECT_LE(throttle_.size(), 100U);
+}
+
+TEST_F(LoginThrottleTest, WhereAllWaitWhoeverIsNewSharesOneEntry) {
+  LoginThrottle small({.account = {.free = 0, .first_wait = minutes(5), .wait_max = minutes(5)},
+                       .address = {.free = 0, .first_wait = minutes(5), .wait_max = minutes(5)},
+                       .crowd = {.free = 2, .first_wait = seconds(1), .wait_max = seconds(1)},
+                       .entries_max = 4},
+                      clock_);
+  EXPECT_TRUE(small.begin("a", "10.0.0.1"));
+  EXPECT_TRUE(small.begin("b", "10.0.0.2"));
+  int passed = 0;
+  for (int i = 0; i < 10; ++i) passed += small.begin("new" + std::to_string(i), "10.1.0." + std::to_string(i)) ? 1 : 0;
+  EXPECT_EQ(passed, 3);
+  EXPECT_EQ(small.size(), 4U);
+  EXPECT_FALSE(small.begin("a", "10.2.0.1")) << "it waits as before";
+  clock_.advance(seconds(1));
+  EXPECT_TRUE(small.begin("late", "10.3.0.1"));
+  clock_.advance(minutes(5));
+  EXPECT_TRUE(small.begin("a", "10.2.0.1"));
+}
+
 TEST(NetworkOf, AnAddressIsCountedWithoutItsPortAndIPv6ByItsFirst64Bits) {
   EXPECT_EQ(network_of("10.0.0.1:5123"), network_of("10.0.0.1"));
   EXPECT_NE(network_of("10.0.0.1:1"), network_of("10.0.0.2:1"));

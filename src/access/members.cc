@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "access/links.h"
 #include "access/rights.h"
 #include "access/sessions.h"
 #include "access/stored_fields.h"
@@ -44,6 +45,14 @@ Result<void> check_has_owner(db::Reader& reader, const WorkspaceId& workspace) {
   if (!counted) return std::unexpected(std::move(counted).error());
   if (owners == 0) return fail(ErrorCode::kInvalidArgument, "a workspace needs an owner: transfer it first");
   return {};
+}
+
+// Whether somebody may do less, or for fewer, than before.
+bool is_narrower(const Member& before, const Membership& after) {
+  const auto sees = [](Role role, std::optional<bool> payloads) { return payloads.value_or(role >= Role::kManager); };
+  if (after.role < before.role) return true;
+  if (sees(before.role, before.payloads) && !sees(after.role, after.payloads)) return true;
+  return !after.clients.empty() && after.clients != before.clients;
 }
 
 // The member to be changed, when the actor may touch somebody of that role.
@@ -136,6 +145,9 @@ Result<void> change_member(db::Transaction& tx, const Change& change, const std:
   if (before->role == Role::kOwner) {
     if (auto kept = check_has_owner(tx, before->workspace); !kept) return kept;
   }
+  if (is_narrower(*before, membership)) {
+    if (auto ended = revoke_links_made_by(tx, change, user_id, "maker_demoted"); !ended) return ended;
+  }
   return record(tx, change, before->workspace,
                 {.action = "member.change",
                  .target_type = "user",
@@ -156,6 +168,8 @@ Result<void> remove_member(db::Transaction& tx, const Change& change, const std:
   if (before->role == Role::kOwner) {
     if (auto kept = check_has_owner(tx, before->workspace); !kept) return kept;
   }
+  if (auto ended = revoke_links_made_by(tx, change, user_id, "maker_removed"); !ended) return ended;
+  if (auto ended = revoke_links_made_for(tx, change, user_id, before->email, "member_removed"); !ended) return ended;
   return record(tx, change, before->workspace,
                 {.action = "member.remove",
                  .target_type = "user",
@@ -180,6 +194,9 @@ Result<void> set_disabled(db::Transaction& tx, const Change& change, const std::
     }
     if (auto ended = end_sessions(tx, change, member->workspace, user_id, {}); !ended) {
       return std::unexpected(std::move(ended).error());
+    }
+    if (auto ended = revoke_links_of_account(tx, change, user_id, member->email, "account_disabled"); !ended) {
+      return ended;
     }
   }
   return record(tx, change, member->workspace,

@@ -61,6 +61,7 @@ constexpr auto kRights = std::to_array<Right>({
     {.action = kManagePlan, .name = "manage_plan", .least = kOwner},
     {.action = kTransferWorkspace, .name = "transfer_workspace", .least = kOwner},
     {.action = kDeleteWorkspace, .name = "delete_workspace", .least = kOwner},
+    {.action = kMakeWorkspace, .name = "make_workspace", .least = kOwner},
     {.action = kSend, .name = "send", .least = std::nullopt, .scopes = kIngestScope, .narrows = true},
     {.action = kWork, .name = "work", .least = std::nullopt, .scopes = kWorkScope, .narrows = true},
     {.action = kOwnAccount, .name = "own_account", .least = kViewer, .narrows = true},

@@ -46,9 +46,10 @@ enum class Action : std::uint8_t {
   kManagePlan,
   kTransferWorkspace,
   kDeleteWorkspace,
-  kSend,        // telemetry
-  kWork,        // lease and report runs, reserve side effects, ask may-I
-  kOwnAccount,  // one's own password, sessions and memberships
+  kMakeWorkspace,  // another one, of which whoever makes it is the first owner
+  kSend,           // telemetry
+  kWork,           // lease and report runs, reserve side effects, ask may-I
+  kOwnAccount,     // one's own password, sessions and memberships
 };
 
 // What makes a larger act of an action.

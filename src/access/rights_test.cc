@@ -68,6 +68,7 @@ const Row kRows[] = {
     {"plan", kManagePlan, {}, "    5"},
     {"transfer the workspace", kTransferWorkspace, {}, "    5"},
     {"delete the workspace", kDeleteWorkspace, {}, "    5"},
+    {"make another workspace", kMakeWorkspace, {}, "    5"},
     {"send telemetry", kSend, {}, "     "},
     {"work", kWork, {}, "     "},
     {"run agents", kRunAi, {}, "12345"},

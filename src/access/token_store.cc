@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 
+#include "access/links.h"
 #include "access/rights.h"
 #include "access/stored_fields.h"
 #include "access/workspaces.h"
@@ -107,6 +108,7 @@ Result<void> revoke_token(db::Transaction& tx, const Change& change, const std::
       {change.actor.scope.workspace, id, change.now, *version}, name, scopes);
   if (!found) return std::unexpected(std::move(found).error());
   if (!*found) return fail(ErrorCode::kNotFound, "no such token");
+  if (auto ended = revoke_links_made_by(tx, change, id, "maker_revoked"); !ended) return ended;
   return record(tx, change, change.actor.scope.workspace,
                 {.action = "token.revoke",
                  .target_type = "token",

@@ -25,8 +25,8 @@ Result<ConfiguredTokens> ConfiguredTokens::make(std::span<const TokenEntry> entr
     known.grant.sender = entry.name.empty() ? fingerprint : entry.name;
     known.grant.actor_id = "config:" + known.grant.sender;
     for (const TokenScope scope : entry.scopes) known.grant.scopes |= bit(scope);
-    // Whoever writes the server's own file decides what its tokens see; packs grant nothing to them.
-    known.grant.payloads = true;
+    known.grant.payloads = entry.payloads;
+    // Packs grant nothing to the tokens of the server's own file.
     known.grant.runs_ai = true;
     tokens.known_.push_back(std::move(known));
   }
@@ -42,6 +42,15 @@ std::optional<Grant> ConfiguredTokens::find(std::string_view token) const {
   }
   if (found == nullptr) return std::nullopt;
   return found->grant;
+}
+
+std::optional<Grant> ConfiguredTokens::grant_of(const WorkspaceId& workspace, std::string_view actor_id) const {
+  std::optional<Grant> least;
+  for (const Known& known : known_) {
+    if (known.grant.scope.workspace != workspace || known.grant.actor_id != actor_id) continue;
+    if (!least || role_of(known.grant) < role_of(*least)) least = known.grant;
+  }
+  return least;
 }
 
 std::optional<Grant> TokensOf::find(std::string_view token) const {

@@ -34,6 +34,7 @@ struct TokenEntry {
   WorkspaceId workspace;
   std::vector<ClientId> clients;  // empty: all
   std::vector<TokenScope> scopes;
+  std::optional<bool> payloads = {};  // whether it sees payloads; none: as its scopes' role does (operate and admin)
 
   bool operator==(const TokenEntry&) const = default;
 };
@@ -43,6 +44,8 @@ class ConfiguredTokens final : public Tokens {
   // kInvalidArgument when two entries have one token or a workspace name is malformed.
   static Result<ConfiguredTokens> make(std::span<const TokenEntry> entries);
   std::optional<Grant> find(std::string_view token) const override;
+  // By the name under which audits know it ("config:NAME"). Of several of one name the one that may least.
+  std::optional<Grant> grant_of(const WorkspaceId& workspace, std::string_view actor_id) const;
 
  private:
   struct Known {

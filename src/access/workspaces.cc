@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "access/links.h"
 #include "access/members.h"
 #include "access/rights.h"
 #include "access/stored_fields.h"
@@ -107,6 +108,31 @@ Result<void> create_workspace(db::Transaction& tx, const Change& change, const W
   return insert(tx, change, id, name);
 }
 
+Result<void> found_workspace(db::Transaction& tx, const Change& change, const WorkspaceId& home, const WorkspaceId& id,
+                             const std::string& name) {
+  if (auto allowed = check(change.actor, Action::kMakeWorkspace); !allowed) return allowed;
+  if (change.actor.scope.workspace != home) {
+    return fail(ErrorCode::kPermissionDenied,
+                fmt::format("workspaces are made by owners of the workspace '{}'", home.value));
+  }
+  if (change.actor.kind != ActorKind::kUser) {
+    return fail(ErrorCode::kPermissionDenied, "sign in: whoever makes a workspace is its first owner");
+  }
+  if (auto good = check_new(id, name); !good) return good;
+  auto found = exists(tx, id);
+  if (!found) return std::unexpected(std::move(found).error());
+  if (*found) return fail(ErrorCode::kConflict, "there is, or was, a workspace of that name");
+  std::int64_t count = 0;
+  if (auto counted = tx.fetch("SELECT COUNT(*) FROM access_workspaces", {}, count); !counted) {
+    return std::unexpected(std::move(counted).error());
+  }
+  if (count >= kWorkspacesMax) {
+    return fail(ErrorCode::kResourceExhausted, fmt::format("there are {} workspaces", kWorkspacesMax));
+  }
+  if (auto made = insert(tx, change, id, name); !made) return made;
+  return insert_member(tx, change, id, change.actor.actor_id, {.role = Role::kOwner});
+}
+
 Result<bool> ensure_workspace(db::Transaction& tx, const Change& change, const WorkspaceId& id) {
   if (change.actor.kind != ActorKind::kSystem) {
     return fail(ErrorCode::kPermissionDenied, "workspaces are made on the server's own machine");
@@ -166,6 +192,7 @@ Result<void> transfer_workspace(db::Transaction& tx, const Change& change, const
     if (auto done = set_role(change.actor.actor_id, Role::kAdmin); !done) {
       return std::unexpected(std::move(done).error());
     }
+    if (auto ended = revoke_links_made_by(tx, change, change.actor.actor_id, "maker_demoted"); !ended) return ended;
   }
   return record(tx, change, scope.workspace,
                 {.action = "workspace.transfer",

@@ -20,12 +20,18 @@ struct Workspace {
   UnixNanos created_at = 0;
 };
 
+constexpr std::int64_t kWorkspacesMax = 10'000;  // of an installation, deleted ones included
+
 // Whether a role may run agents: one of the packs grants it, or, where no pack says anything, from operator on.
 bool runs_ai(const std::map<std::string, std::vector<Role>>& granted, Role role);
 
 // By the system alone. kConflict when there is one of that id, even a deleted one: its chain goes on.
 Result<void> create_workspace(db::Transaction& tx, const Change& change, const WorkspaceId& id,
                               const std::string& name);
+// By a person who owns `home`, the installation's own workspace: they own the new one too. Owners of other workspaces
+// make none: they could otherwise find out by trial which names are taken.
+Result<void> found_workspace(db::Transaction& tx, const Change& change, const WorkspaceId& home, const WorkspaceId& id,
+                             const std::string& name);
 // Makes sure that there is a workspace; true when it was made now. For the ones that the configuration names.
 Result<bool> ensure_workspace(db::Transaction& tx, const Change& change, const WorkspaceId& id);
 // Nobody gets in any more: tokens are revoked, members and links go. Its data is the other rooms' to erase.

@@ -308,7 +308,8 @@ class FileReader {
   }
 
   Result<void> read_token(const std::string& key, const YAML::Node& node) {
-    static constexpr std::string_view kTexts[] = {"token", "token_file", "token_sha256", "name", "workspace"};
+    static constexpr std::string_view kTexts[] = {"token", "token_file", "token_sha256",
+                                                  "name",  "workspace",  "payloads"};
     static constexpr std::string_view kLists[] = {"scopes", "clients"};
     auto found = members(key, node, kTexts, kLists);
     if (!found) return std::unexpected(std::move(found).error());
@@ -338,6 +339,12 @@ class FileReader {
     }
     entry.workspace = {workspace->second};
     if (const auto name = texts.find("name"); name != texts.end()) entry.name = name->second;
+    if (const auto payloads = texts.find("payloads"); payloads != texts.end()) {
+      if (payloads->second != "true" && payloads->second != "false") {
+        return at(node.Mark(), key + ".payloads", "expected true or false");
+      }
+      entry.payloads = payloads->second == "true";
+    }
     for (const std::string& client : found->lists["clients"]) entry.clients.push_back({client});
     if (found->lists["scopes"].empty())
       return at(node.Mark(), key + ".scopes", "expected some of ingest, read, work, operate, admin");

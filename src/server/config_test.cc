@@ -80,7 +80,7 @@ redaction:
 tokens:
   - {token: one, workspace: acme, scopes: [ingest, read], name: web}
   - {token_file: ")" + (folder_ / "token").string() +
-                           R"(", workspace: acme, scopes: [admin]}
+                           R"(", workspace: acme, scopes: [admin], payloads: false}
   - {token_sha256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", workspace: globex, scopes: [read], clients: [c1]}
 )");
   ASSERT_TRUE(config) << config.error().message();
@@ -101,6 +101,8 @@ tokens:
   ASSERT_TRUE(tokens);
   EXPECT_EQ(tokens->find("one")->sender, "web");
   EXPECT_TRUE(tokens->find("secret-of-the-file")->may(access::TokenScope::kAdmin));
+  EXPECT_EQ(tokens->find("one")->payloads, std::nullopt) << "as its scopes' role";
+  EXPECT_EQ(tokens->find("secret-of-the-file")->payloads, false);
   EXPECT_EQ(tokens->find("foo")->scope.clients.at(0).value, "c1");
 }
 
@@ -128,6 +130,7 @@ TEST_F(ConfigTest, AnErrorNamesFileLineAndKey) {
       {"dev: true\nredaction:\n  rules:\n    - {name: x, pattern: '('}\n", ":4: ", "redaction.rules[0]"},
       {"tokens:\n  - workspace: acme\n", ":2: ", "tokens[0]"},
       {"tokens:\n  - {token: a, workspace: Acme, scopes: [read]}\n", ":2: ", "tokens[0].workspace"},
+      {"tokens:\n  - {token: a, workspace: acme, scopes: [read], payloads: maybe}\n", ":2: ", "tokens[0].payloads"},
       {"tokens:\n  - {token: a, workspace: acme, scopes: [write]}\n", ":2: ", "tokens[0].scopes"},
       {"tokens:\n  - {token: a, workspace: acme}\n", ":2: ", "tokens[0].scopes"},
       {"tokens:\n  - {token: a, token_file: b, workspace: acme, scopes: [read]}\n", ":2: ", "tokens[0]"},
