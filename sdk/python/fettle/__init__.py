@@ -1,5 +1,6 @@
 """Durable runs, side effects, audit and may-I of Fettle, for Python. See README.md."""
 
+from .approval import ApprovalDecision
 from .client import Fettle
 from .clock import Clock, SystemClock
 from .enqueue import EnqueuedRun, NewRun, RunRetry, Trigger
@@ -37,6 +38,7 @@ __all__ = [
     "CALL_RETRY",
     "Actor",
     "AgentLog",
+    "ApprovalDecision",
     "AuditEvent",
     "CancelledError",
     "Carried",

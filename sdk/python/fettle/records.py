@@ -32,6 +32,7 @@ class Identifiers:
     span_id: str | None = None
     client_id: str | None = None
     run_id: str | None = None
+    #: The step's name, or its place in the run as the step lines have it (then `step_name` says which it is).
     step_id: str | int | None = None
 
 
@@ -40,6 +41,7 @@ class AgentLog(Identifiers):
     """A line of an agent's run (`agent_logs`)."""
 
     message: str
+    step_name: str | None = None
     level: Literal["debug", "info", "warn", "error"] = "error"
     agent: str | None = None
     model: str | None = None
@@ -53,6 +55,7 @@ class WorkflowFailure(Identifiers):
     """A durable record of a workflow's error (`workflow_failures`); open until its run succeeds or is discarded."""
 
     message: str
+    step_name: str | None = None
     workflow: str | None = None
     retry_attempt: int | None = None
     error: BaseException | str | None = None
@@ -77,9 +80,13 @@ class AuditEvent(Identifiers):
     """Who did what to what (`audit_logs`)."""
 
     action: str
+    #: The sender's own, when it has one; the server gives one otherwise.
+    id: str | None = None
     actor: Actor | None = None
     target: Target | None = None
     platform: str | None = None
+    surface: str | None = None
+    lane: str | None = None
     policy_snapshot_id: str | None = None
     payload_hash: str | None = None
     summary: str | None = None
@@ -88,6 +95,7 @@ class AuditEvent(Identifiers):
     reason: str | None = None
     before: Json = None
     after: Json = None
+    payload: Json = None
     #: URLs, or "sha256:<hex>" of an attachment; evidence is what a decision rests on.
     proof: Sequence[str] | None = None
     evidence: Sequence[str] | None = None

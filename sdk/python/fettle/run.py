@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from . import may_i
+from .approval import ApprovalDecision, Role, decision_of
 from .batcher import Answer
 from .call import Caller
 from .clock import rfc3339
@@ -24,7 +25,7 @@ from .errors import (
     is_retryable,
     late_reason,
 )
-from .jsontext import Json, without_none
+from .jsontext import Json, json_bytes, without_none
 from .observed import StepScope
 from .records import AgentLog, AuditEvent, Recorder, WorkflowFailure
 from .reporter import Reporter
@@ -88,10 +89,12 @@ class Run:
         self._lease = lease
         self._beating = False  # a heartbeat is on its way
         self._late = False  # the server has said that the lease is gone
+        self._asking = False  # a question that ends the lease is on its way, or was taken
         self._finished = False  # the last report has been made
         self._progressed: dict[str, Json] | None = None  # since the last heartbeat
         self._used = StepScope("", 0)  # outside of steps; theirs travels with them
-        self._suspension: tuple[str, dict[str, Json]] | None = None  # how to report once the handler has been left
+        # How to report once the handler has been left; "asked" has been reported by asking.
+        self._suspension: tuple[str, dict[str, Json]] | None = None
 
         self._services = services
         self._reporter = reporter
@@ -170,6 +173,54 @@ class Run:
         self._suspension = ("wait", without_none(members))
         raise Suspended
 
+    def approval(
+        self,
+        name: str,
+        *,
+        title: str,
+        role: Role | None = None,
+        details: Mapping[str, Json] | None = None,
+        note: str | None = None,
+        expires_at: datetime | None = None,
+        timeout: timedelta | None = None,
+    ) -> ApprovalDecision:
+        """Asks a person, once, and leaves the handler until the decision or until the question has expired; every later
+        attempt gets the same decision. Questions of the same name in one run are told apart by the order of the calls.
+
+        `title` is one line for whoever decides, who is of `role` (operator without) or above; `details` are what is to
+        be approved or where it can be seen, with `note` as their member of that name. The question expires at a time or
+        so long after it was asked, at least a second ahead; never without.
+        """
+        self.check()
+        _, unique = self._next_step(f"approval:{name}")
+        if unique in self._memo:
+            return decision_of(self._memo[unique])
+        until = expires_at or timeout
+        question = {
+            "run_id": self.run_id,
+            "fence": self._fence,
+            "step": unique,
+            "title": title,
+            "role": role,
+            "details": details if note is None else {**(details or {}), "note": note},
+            "expires_at": None if until is None else self._time(until),
+        }
+        body = json_bytes(without_none(question), unique)
+        self._asking = True  # its answer ends the lease: no heartbeat may come behind it
+        try:
+            self._before_asking(unique)
+            answer = self._services.caller.post("/api/v1/approvals", body)
+            if answer["state"] == "done":
+                self._asking = False
+                return decision_of(answer["result"])
+        except Exception as error:
+            self._asking = False
+            if isinstance(error, ProblemError) and error.status == 409:
+                self._confirmed("heartbeat", {})  # the lease may be gone: only a report is told why
+            raise
+        self._suspension = ("asked", {})
+        raise Suspended
+
     def log(self, level: str, message: str, payload: Json = None) -> None:
         """A line on the run's record."""
         self._tell("log", without_none({"level": level, "message": message, "payload": payload}))
@@ -233,7 +284,8 @@ class Run:
         return self._services.recorder.workflow_failure(filled)
 
     def log_audit_event(self, event: AuditEvent) -> Future[str]:
-        filled = replace(event, **self._ids(event), platform=event.platform or self.platform)
+        platform, lane = event.platform or self.platform, event.lane or self.lane
+        filled = replace(event, **self._ids(event), platform=platform, lane=lane)
         return self._services.recorder.audit_event(filled)
 
     # ---- between the run and its worker
@@ -274,6 +326,25 @@ class Run:
     def _spent(self) -> dict[str, Json]:
         used = self._used
         return {"tokens": used.tokens, "cost_usd": used.cost_usd} if used.tokens or used.cost_usd else {}
+
+    def _before_asking(self, question: str) -> None:
+        """Whatever was reported before has arrived when this has. A question carries no usage, so what was used outside
+        of steps until now is told as a step of its own."""
+        used = self._spent()
+        if used:
+            self._confirmed("step_complete", {"name": f"before {question}", **used})
+            self._used = StepScope("", 0)
+        else:
+            self._confirmed("heartbeat", {})
+
+    def _confirmed(self, op: str, members: dict[str, Json]) -> None:
+        """Reports, and raises the reason to stop when the lease is gone or the answer asks for it."""
+        reported = self._report(op, members)
+        error = reported.exception()
+        if error is not None and not isinstance(error, LATE):
+            raise error
+        self._heed(reported)
+        self.check()
 
     # ---- steps
 

@@ -369,6 +369,8 @@ class Worker:
             run._finished = True
             if self._held.get(run.run_id) is run:
                 del self._held[run.run_id]
+        if op == "asked":
+            return  # the lease has ended with the question
         try:
             try:
                 reported = run._report(op, members)
@@ -406,7 +408,7 @@ class Worker:
         # Counted from before it is sent.
         deadline_ms = self._clock.now_ms() + self._lease_ms - _LEASE_MARGIN_MS
         for run in self._all_held():
-            if run._beating or run._late:
+            if run._beating or run._late or run._asking:
                 continue  # one is on its way, or in vain
             run._beating = True
             progress, run._progressed = run._progressed, None

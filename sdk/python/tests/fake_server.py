@@ -54,6 +54,7 @@ class FakeRun:
     error: Body = field(default_factory=dict)
     result: Any = None
     late: list[Body] = field(default_factory=list)
+    reports: list[Body] = field(default_factory=list)
 
 
 class FakeServer:
@@ -216,6 +217,9 @@ class FakeServer:
                 return 200, {"results": [self._report(report) for report in body["reports"]]}
         if path == "/events":
             return 200, {}
+        if path == "/approvals":
+            with self.changed:
+                return self._ask(body)
         if path == "/may-i":
             return 200, self.verdict
         if path == "/side-effects/reserve":
@@ -257,8 +261,9 @@ class FakeServer:
             run.late.append(report)
             return {"ok": False, "error": {"status": 409, "code": "late", "title": "late", **run.why}}
         op = report["op"]
+        run.reports.append(report)
         if op == "step_complete":
-            run.steps.append({"name": report["name"], "status": "completed", "result": report["result"]})
+            run.steps.append({"name": report["name"], "status": "completed", "result": report.get("result")})
         if op == "complete":
             run.state, run.result = "succeeded", report["result"]
         if op == "fail":
@@ -269,6 +274,13 @@ class FakeServer:
             run.step_retries -= 1
             return {**usual, "will_retry": True, "retry_after_ms": 1}
         return usual
+
+    def _ask(self, body: Body) -> tuple[int, Body]:
+        run = self.runs[body["run_id"]]
+        if run.fence != body["fence"] or run.state != "leased":
+            return 409, {"status": 409, "code": "conflict"}
+        run.state = "waiting"
+        return 200, {"state": "parked", "result": None}
 
     def _reserve(self, body: Body) -> tuple[int, Body]:
         names = ("action", "target", "payload_hash", "client_id")

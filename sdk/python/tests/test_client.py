@@ -148,17 +148,38 @@ class RecordsTest(ServerTest):
     def test_records_carry_the_identifiers_of_the_context(self) -> None:
         fettle = self.client()
         with carrying(Carried(TRACE, None, None, "c_1")):
-            fettle.log_agent_failure(AgentLog(message="failed", run_id="run_1", step_id=4, error=ValueError("no")))
+            fettle.log_agent_failure(
+                AgentLog(message="failed", run_id="run_1", step_id=4, step_name="post", error=ValueError("no"))
+            )
             fettle.log_workflow_failure(WorkflowFailure(message="failed", workflow="lead", retry_attempt=0))
             fettle.audit(
-                AuditEvent(action="job.delete", actor=Actor("u_1", "user"), target=Target("j_1"), summary="gone")
+                AuditEvent(
+                    action="job.delete",
+                    id="mine-1",
+                    actor=Actor("u_1", "user"),
+                    target=Target("j_1"),
+                    surface="api",
+                    lane="background",
+                    summary="gone",
+                    payload={"id": 1},
+                )
             )
         fettle.flush()
         ids = {"correlation_id": "c_1", "trace_id": TRACE[3:35], "span_id": TRACE[36:52]}
         records = self.server.records
         self.assertEqual(
             records["agent_logs"],
-            [{**ids, "message": "failed", "run_id": "run_1", "step_id": "4", "level": "error", "error": "no"}],
+            [
+                {
+                    **ids,
+                    "message": "failed",
+                    "run_id": "run_1",
+                    "step_id": "4",
+                    "step_name": "post",
+                    "level": "error",
+                    "error": "no",
+                }
+            ],
         )
         self.assertEqual(
             records["workflow_failures"], [{**ids, "message": "failed", "workflow": "lead", "retry_attempt": 0}]
@@ -173,6 +194,10 @@ class RecordsTest(ServerTest):
                     "actor_type": "user",
                     "target_id": "j_1",
                     "payload_summary": "gone",
+                    "id": "mine-1",
+                    "surface": "api",
+                    "lane": "background",
+                    "payload": {"id": 1},
                 }
             ],
         )

@@ -251,13 +251,17 @@ test('records of a kind travel together, in order, under the names of their fiel
       error: Object.assign(new Error('late'), { code: 'API_TIMEOUT' }),
     }),
     fettle.logAgentFailure({ runId: 'r', message: 'again', level: 'warn', correlationId: 'c' }),
-    fettle.logWorkflowFailure({ runId: 'r', stepId: 4, message: 'stalled', retryAttempt: 2 }),
+    fettle.logWorkflowFailure({ runId: 'r', stepId: 4, stepName: 'post', message: 'stalled', retryAttempt: 2 }),
     fettle.logAuditEvent({
       action: 'job.delete',
       actor: { type: 'user', id: 'u' },
       target: { type: 'job', id: 'j' },
       result: 'success',
       before: { a: 1 },
+      surface: 'api',
+      lane: 'background',
+      payload: { id: 1 },
+      id: 'mine-1',
     }),
   ]);
   assert.ok(ids.every((one) => one.id.startsWith('rec_')));
@@ -267,7 +271,7 @@ test('records of a kind travel together, in order, under the names of their fiel
     { run_id: 'r', correlation_id: 'c', level: 'warn', message: 'again' },
   ]);
   assert.deepEqual(server.records.get('workflow_failures'), [
-    { run_id: 'r', step_id: '4', message: 'stalled', retry_attempt: 2 },
+    { run_id: 'r', step_id: '4', step_name: 'post', message: 'stalled', retry_attempt: 2 },
   ]);
   assert.deepEqual(server.records.get('audit_logs'), [
     {
@@ -278,6 +282,10 @@ test('records of a kind travel together, in order, under the names of their fiel
       target_id: 'j',
       result: 'success',
       before: { a: 1 },
+      surface: 'api',
+      lane: 'background',
+      payload: { id: 1 },
+      id: 'mine-1',
     },
   ]);
 });

@@ -1,4 +1,5 @@
 // What a handler is given: the run's payload and identifiers, and everything it can do while it holds the lease.
+import type { ApprovalDecision, ApprovalOptions } from './approval.ts';
 import type { MayIOptions, MayIQuestion, MayIVerdict } from './may_i.ts';
 import type { StepScope, Usage } from './observed.ts';
 import type { AgentLog, AuditEvent, Recorded, WorkflowFailure } from './records.ts';
@@ -75,6 +76,12 @@ export class RunContext<P extends Json = Json> {
   // Gives the worker free until the event is posted; its payload, or undefined after `timeoutMs`.
   waitFor(event: string, options?: { timeoutMs?: number; key?: string; name?: string }): Promise<Json | undefined> {
     return this.#run.waitFor(event, options);
+  }
+
+  // Asks a person, once, and gives the worker free until the decision or until the question has expired. Every later
+  // attempt gets the same decision. Questions of the same name in one run are told apart by the order of the calls.
+  approval(name: string, options: ApprovalOptions): Promise<ApprovalDecision> {
+    return this.#run.approval(name, options);
   }
 
   // A line on the run's record.

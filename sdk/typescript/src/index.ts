@@ -1,3 +1,4 @@
+export type { ApprovalDecision, ApprovalOptions } from './approval.ts';
 export { Fettle, type FettleOptions } from './client.ts';
 export type { CallOptions } from './call.ts';
 export { type Clock, systemClock } from './clock.ts';

@@ -12,6 +12,7 @@ export interface Identifiers {
   readonly spanId?: string | undefined;
   readonly clientId?: string | undefined;
   readonly runId?: string | undefined;
+  // The step's name, or its place in the run as the step lines have it (then `stepName` says which it is).
   readonly stepId?: string | number | undefined;
 }
 
@@ -19,6 +20,7 @@ export interface Identifiers {
 export interface AgentLog extends Identifiers {
   readonly level?: 'debug' | 'info' | 'warn' | 'error';
   readonly message: string;
+  readonly stepName?: string | undefined;
   readonly agent?: string | undefined;
   readonly model?: string | undefined;
   readonly tokens?: number | undefined;
@@ -30,6 +32,7 @@ export interface AgentLog extends Identifiers {
 export interface WorkflowFailure extends Identifiers {
   readonly workflow?: string | undefined;
   readonly message: string;
+  readonly stepName?: string | undefined;
   readonly retryAttempt?: number | undefined;
   readonly error?: unknown;
   readonly payload?: Json | undefined;
@@ -37,10 +40,14 @@ export interface WorkflowFailure extends Identifiers {
 
 // Who did what to what (`audit_logs`).
 export interface AuditEvent extends Identifiers {
+  // The sender's own, when it has one; the server gives one otherwise.
+  readonly id?: string | undefined;
   readonly action: string;
   readonly actor?: { readonly type?: string; readonly id: string; readonly role?: string } | undefined;
   readonly target?: { readonly type?: string; readonly id: string } | undefined;
   readonly platform?: string | undefined;
+  readonly surface?: string | undefined;
+  readonly lane?: string | undefined;
   readonly policySnapshotId?: string | undefined;
   readonly payloadHash?: string | undefined;
   readonly summary?: string | undefined;
@@ -49,6 +56,7 @@ export interface AuditEvent extends Identifiers {
   readonly reason?: string | undefined;
   readonly before?: Json | undefined;
   readonly after?: Json | undefined;
+  readonly payload?: Json | undefined;
   // URLs, or "sha256:<hex>" of an attachment; evidence is what a decision rests on.
   readonly proof?: readonly string[] | undefined;
   readonly evidence?: readonly string[] | undefined;
@@ -81,6 +89,7 @@ export class Recorder {
       ...identifiers(log),
       level: log.level ?? 'error',
       message: log.message,
+      step_name: log.stepName,
       agent: log.agent,
       model: log.model,
       tokens: log.tokens,
@@ -94,6 +103,7 @@ export class Recorder {
       ...identifiers(failure),
       workflow: failure.workflow,
       message: failure.message,
+      step_name: failure.stepName,
       retry_attempt: failure.retryAttempt,
       error: failure.error === undefined ? undefined : errorText(failure.error),
       payload: failure.payload,
@@ -103,6 +113,7 @@ export class Recorder {
   auditEvent(event: AuditEvent): Promise<Recorded> {
     return this.record('audit_logs', {
       ...identifiers(event),
+      id: event.id,
       action: event.action,
       actor_type: event.actor?.type,
       actor_id: event.actor?.id,
@@ -110,6 +121,8 @@ export class Recorder {
       target_type: event.target?.type,
       target_id: event.target?.id,
       platform: event.platform,
+      surface: event.surface,
+      lane: event.lane,
       policy_snapshot_id: event.policySnapshotId,
       payload_hash: event.payloadHash,
       payload_summary: event.summary,
@@ -117,6 +130,7 @@ export class Recorder {
       reason: event.reason,
       before: event.before,
       after: event.after,
+      payload: event.payload,
       proof: event.proof,
       evidence: event.evidence,
       at: event.at?.toISOString(),

@@ -1,4 +1,5 @@
 // A leased run as its handler sees it: payload, memo of steps, signal, and everything it can say while it runs.
+import { type ApprovalDecision, type ApprovalOptions, approvalJson, decisionOf } from './approval.ts';
 import type { Caller } from './call.ts';
 import { delay } from './clock.ts';
 import { FettleError, ProblemError, errorObject, isLate, isRetryable, lateReason, retryAfterOf } from './errors.ts';
@@ -10,12 +11,12 @@ import { CALL_RETRY, type RetryPolicy, fullJitterMs } from './retry.ts';
 import type { Performed, SideEffectOptions, SideEffectResult, SideEffects, Verdict } from './side_effect.ts';
 import { type Logger, logStepCompleted, logStepFailed } from './step_log.ts';
 import { spanned } from './trace.ts';
-import type { Json, Lease, LeasedStep, ReportAnswer } from './wire.ts';
+import type { ApprovalAnswer, Json, Lease, LeasedStep, ReportAnswer } from './wire.ts';
 
 // Leaves the handler when the run goes to sleep; only the worker catches it.
 export class Suspended extends FettleError {
   constructor() {
-    super('suspended', 'the run sleeps until its time or its event comes; let this error pass');
+    super('suspended', 'the run sleeps until its time, its event or a decision comes; let this error pass');
   }
 }
 
@@ -47,14 +48,15 @@ export class LeasedRun {
   deadline: number;
   beating = false; // a heartbeat is on its way
   late = false; // the server has said that the lease is gone
+  asking = false; // a question that ends the lease is on its way, or was taken
   finished = false; // the last report has been made
   // What the handler has said of its progress since the last heartbeat.
   progressed: Progress | undefined;
   // Used outside of steps; theirs travels with them.
   tokens = 0;
   costUsd = 0;
-  // Set by sleep() and waitFor(): how to report once the handler has been left.
-  suspension: { op: 'sleep' | 'wait'; members: object } | undefined;
+  // Set by sleep(), waitFor() and approval(): how to report once the handler has been left. Asking was its own report.
+  suspension: { op: 'sleep' | 'wait'; members: object } | 'asked' | undefined;
 
   readonly #services: RunServices;
   // Made by the first step: most short handlers have none.
@@ -202,6 +204,34 @@ export class LeasedRun {
     return this.#suspend('wait', { step, event, key: options.key, name: unique, expires_at: expires });
   }
 
+  // Asks a person, and leaves the handler until somebody has decided or the question has expired. Asked once: a later
+  // attempt finds the decision among the completed steps.
+  async approval(name: string, options: ApprovalOptions): Promise<ApprovalDecision> {
+    this.#guard();
+    const unique = this.#unique(`approval:${name}`);
+    this.#stepCount++;
+    const known = this.#remembered(unique);
+    if (known) return decisionOf(known.result);
+    const { caller } = this.#services;
+    const question = approvalJson(this.lease, unique, options, caller.clock);
+    this.asking = true; // its answer ends the lease: no heartbeat may come behind it
+    try {
+      await this.#beforeAsking(unique);
+      const answer = await caller.post<ApprovalAnswer>('/api/v1/approvals', question);
+      if (answer.state === 'done') {
+        this.asking = false;
+        return decisionOf(answer.result);
+      }
+    } catch (error) {
+      this.asking = false;
+      // The lease may be gone: only a report is told why.
+      if (error instanceof ProblemError && error.status === 409) await this.#confirmed('heartbeat', {});
+      throw error;
+    }
+    this.suspension = 'asked';
+    throw new Suspended();
+  }
+
   usage(usage: Usage): void {
     this.#use(usage, undefined);
   }
@@ -249,7 +279,9 @@ export class LeasedRun {
     return this.#services.recorder.workflowFailure({ ...this.#ids(), workflow, retryAttempt: retry_count, ...failure });
   }
   auditEvent(event: AuditEvent): Promise<Recorded> {
-    return this.#services.recorder.auditEvent({ ...this.#ids(), platform: this.lease.platform ?? undefined, ...event });
+    const { platform, lane } = this.lease;
+    const own = { ...this.#ids(), platform: platform ?? undefined, lane: lane ?? undefined };
+    return this.#services.recorder.auditEvent({ ...own, ...event });
   }
 
   #ids(): {
@@ -269,6 +301,27 @@ export class LeasedRun {
   #suspend(op: 'sleep' | 'wait', members: object): never {
     this.suspension = { op, members };
     throw new Suspended();
+  }
+
+  // Whatever was reported before has arrived when this has. A question carries no usage, so what was used outside of
+  // steps until now is told as a step of its own.
+  async #beforeAsking(question: string): Promise<void> {
+    const { tokens, costUsd } = this;
+    if (tokens === 0 && costUsd === 0) return this.#confirmed('heartbeat', {});
+    await this.#confirmed('step_complete', { name: `before ${question}`, tokens, cost_usd: costUsd });
+    this.tokens -= tokens;
+    this.costUsd -= costUsd;
+  }
+
+  // Reports, and throws the reason to stop when the lease is gone or the answer asks for it.
+  async #confirmed(op: 'heartbeat' | 'step_complete', members: object): Promise<void> {
+    try {
+      this.onAnswer(await this.report(op, members));
+    } catch (error) {
+      if (isLate(error)) this.onReportError(error);
+      throw this.#reason ?? error;
+    }
+    this.#guard();
   }
 
   // How long to wait before the step is tried again in place, when the server's policy for it says so.

@@ -87,6 +87,19 @@ export interface ReportAnswer {
   readonly retry_after_ms?: number;
 }
 
+// Of a question that a run asks: it waits, or the answer is there already.
+export interface ApprovalAnswer {
+  readonly state: 'parked' | 'done';
+  readonly result?: Json;
+}
+
+export interface ApprovalResult {
+  readonly decision: 'approved' | 'rejected' | 'expired';
+  readonly by?: string | null;
+  readonly note?: string | null;
+  readonly edited?: Json;
+}
+
 export interface ReserveAnswer {
   readonly side_effect_id: string;
   readonly decision: 'go_on' | 'committed' | 'unknown' | 'refused' | 'in_progress';

@@ -307,11 +307,9 @@ export class Worker {
       this.#held.delete(run.lease.run_id);
     }
     run.finished = true;
-    const { suspension } = run;
-    const asleep = suspension !== undefined && op === 'complete';
-    const reported = asleep
-      ? run.report(suspension.op, { ...suspension.members, ...spent(run) })
-      : run.report(op, members);
+    const parked = op === 'complete' ? run.suspension : undefined;
+    if (parked === 'asked') return; // the lease has ended with the question
+    const reported = parked ? run.report(parked.op, { ...parked.members, ...spent(run) }) : run.report(op, members);
     reported.then(
       () => this.#pump(),
       (error: unknown) => {
@@ -351,7 +349,7 @@ export class Worker {
     const now = this.#caller.clock.now();
     const deadline = now + this.#terms.lease_ms - LEASE_MARGIN_MS;
     for (const run of this.#held.values()) {
-      if (run.beating || run.late) continue; // one is on its way, or in vain
+      if (run.beating || run.late || run.asking) continue; // one is on its way, or in vain
       run.beating = true;
       const progress = run.progressed;
       run.progressed = undefined;

@@ -104,6 +104,14 @@ export class FakeServer {
     run.state = 'elsewhere';
   }
 
+  // Somebody decides what the run waits for.
+  decide(id: string, step: string, result: Body): void {
+    const run = this.runs.get(id) as FakeRun;
+    if (run.state !== 'waiting') throw new Error(`${id} is ${run.state}`);
+    run.steps.push({ name: step, status: 'completed', result });
+    this.ready(id);
+  }
+
   // The run may be leased (again).
   ready(id: string): void {
     (this.runs.get(id) as FakeRun).state = 'queued';
@@ -194,6 +202,8 @@ export class FakeServer {
         return [200, { results: (body['reports'] as Body[]).map((report) => this.#report(report)) }];
       case '/events':
         return [200, {}];
+      case '/approvals':
+        return this.#ask(body);
       case '/may-i':
         return [200, this.mayI.length > 1 ? this.mayI.shift() : this.mayI[0]];
       case '/side-effects/reserve':
@@ -269,6 +279,15 @@ export class FakeServer {
     if (report['op'] !== 'step_fail' || !run.stepRetries) return usual;
     run.stepRetries--;
     return { ...usual, will_retry: true, retry_after_ms: 70 };
+  }
+
+  #ask(body: Body): [number, Body] {
+    const run = this.runs.get(body['run_id'] as string) as FakeRun;
+    if (run.fence !== body['fence'] || run.state !== 'leased') return [409, { status: 409, code: 'conflict' }];
+    const done = run.steps.find((step) => step.name === body['step']);
+    if (done) return [200, { state: 'done', result: done.result }];
+    run.state = 'waiting';
+    return [200, { state: 'parked', result: null }];
   }
 
   #reserve(body: Body): Body {
