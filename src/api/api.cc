@@ -54,7 +54,8 @@ Api::Api(Services services, Limits limits)
               .authenticator = services.authenticator,
               .clock = services.clock,
               .proxies = services.proxies},
-      work_(new Work{.rooms = services.work, .clock = services.clock, .metrics = services.metrics}),
+      work_(new Work{
+          .rooms = services.work, .clock = services.clock, .metrics = services.metrics, .redactor = services.redactor}),
       tails_(services.reader, services.authenticator, services.clock, services.metrics, limits.tails),
       health_pool_("health", 1, kHealthQueueMax, services.metrics),
       exports_("exports", kExportThreads, kExportQueueMax, services.metrics),

@@ -25,6 +25,7 @@
 #include "api/work_rooms.h"
 #include "core/clock.h"
 #include "ledger/idempotency.h"
+#include "redact/redactor.h"
 #include "runs/runs.h"
 
 namespace fettle::api {
@@ -38,6 +39,7 @@ struct Work {
   const WorkRooms rooms;
   Clock& clock;
   metrics::Registry& metrics;
+  const redact::Redactor& redactor;
   ledger::IdempotencyCounters replays{metrics};
   Polls polls{};
 };
@@ -104,7 +106,8 @@ void add_audit_routes(Router& router, Work& work, ReadPool& exports);  // audit.
 void add_attachment_routes(Router& router, Work& work);                // attachments.cc: proof as bytes
 void add_webhook_routes(Router& router, Work& work);  // webhooks.cc: subscriptions and their deliveries
 
-// audit.cc; also under the records' name for it.
-void list_audits(Work& work, Exchange exchange);
+// audit.cc; also under the records' name for it, with the members by which agents know them beside the entry.
+enum class AuditForm : std::uint8_t { kEntry, kLog };
+void list_audits(Work& work, Exchange exchange, AuditForm form);
 
 }  // namespace fettle::api
