@@ -33,8 +33,8 @@ bool is_secure(const AccessRoutes& routes, const Exchange& exchange) {
   return routes.proxies.is_secure(exchange.request());
 }
 
-void change(const AccessRoutes& routes, Exchange exchange, int status,
-            std::move_only_function<Result<std::string>(db::Transaction&, const access::Change&)> body) {
+void change(const AccessRoutes& routes, Exchange exchange,
+            std::move_only_function<Result<Answer>(db::Transaction&, const access::Change&)> body) {
   if (!is_open(routes, exchange)) return;
   access::Accounts::From asked = from(routes, exchange);
   const access::Change by{.auditor = *routes.rooms.auditor,
@@ -44,12 +44,24 @@ void change(const AccessRoutes& routes, Exchange exchange, int status,
                           .correlation_id = std::move(asked.correlation_id),
                           .trace_id = {},
                           .address = std::move(asked.address)};
+  std::optional<Key> key = key_of(exchange, routes.clock);
   routes.rooms.directory->change(
-      [by, body = std::move(body)](db::Transaction& tx) mutable { return body(tx, by); },
-      db::Database::Done<std::string>([held = std::move(exchange), status](Result<std::string> answer) mutable {
-        if (!answer) return held.problem(answer.error());
-        held.json(*std::move(answer), status);
+      [by, key = std::move(key), body = std::move(body)](db::Transaction& tx) mutable {
+        return once(tx, by.actor.scope, key, [&] { return body(tx, by); });
+      },
+      db::Database::Done<Outcome>([&routes, held = std::move(exchange)](Result<Outcome> outcome) mutable {
+        respond(routes.replays, std::move(held), std::move(outcome));
       }));
+}
+
+void change(const AccessRoutes& routes, Exchange exchange, int status,
+            std::move_only_function<Result<std::string>(db::Transaction&, const access::Change&)> body) {
+  change(routes, std::move(exchange),
+         [status, body = std::move(body)](db::Transaction& tx, const access::Change& by) mutable -> Result<Answer> {
+           auto text = body(tx, by);
+           if (!text) return std::unexpected(std::move(text).error());
+           return Answer{.status = status, .body = *std::move(text)};
+         });
 }
 
 void look(const AccessRoutes& routes, Exchange exchange, access::Action right,

@@ -1,6 +1,6 @@
 // What the routes of access share: sessions, members, links, tokens, the workspace.
 //
-//   change(rooms, std::move(exchange), [=](db::Transaction& tx, const access::Change& by) -> Result<std::string> {
+//   change(rooms, std::move(exchange), 200, [=](db::Transaction& tx, const access::Change& by) -> Result<std::string> {
 //     if (auto done = access::revoke_token(tx, by, id); !done) return std::unexpected(done.error());
 //     return "{}";
 //   });
@@ -19,6 +19,7 @@
 #include "access/authenticator.h"
 #include "access/rights.h"
 #include "api/exchange.h"
+#include "api/keyed.h"
 #include "api/router.h"
 #include "api/trusted_proxies.h"
 
@@ -38,6 +39,9 @@ struct AccessRoutes {
   const access::Authenticator& authenticator;
   Clock& clock;
   const TrustedProxies proxies;
+  metrics::Registry& metrics;
+  // The same counters as those of the work half.
+  mutable ledger::IdempotencyCounters replays{metrics};
 };
 
 // False, and answered, when there is no ledger.
@@ -47,6 +51,11 @@ access::Accounts::From from(const AccessRoutes& routes, const Exchange& exchange
 // Whether the client came over TLS, as far as a trusted proxy says so: cookies are then marked Secure.
 bool is_secure(const AccessRoutes& routes, const Exchange& exchange);
 
+// A change that answers; with an Idempotency-Key its effect happens once (keyed.h). What shows a secret once keeps its
+// answer without it (Answer::stored_body): no credential is stored as it is.
+void change(const AccessRoutes& routes, Exchange exchange,
+            std::move_only_function<Result<Answer>(db::Transaction&, const access::Change&)> body);
+// The same for one that always answers with that status.
 void change(const AccessRoutes& routes, Exchange exchange, int status,
             std::move_only_function<Result<std::string>(db::Transaction&, const access::Change&)> body);
 // `right` is asked for the whole workspace: a caller limited to some clients, who could learn of others, is refused.

@@ -53,8 +53,10 @@ Api::Api(Services services, Limits limits)
       access_{.rooms = services.access,
               .authenticator = services.authenticator,
               .clock = services.clock,
-              .proxies = services.proxies},
-      work_(new Work{.rooms = services.work, .clock = services.clock, .metrics = services.metrics}),
+              .proxies = services.proxies,
+              .metrics = services.metrics},
+      work_(new Work{
+          .rooms = services.work, .clock = services.clock, .metrics = services.metrics, .redactor = services.redactor}),
       tails_(services.reader, services.authenticator, services.clock, services.metrics, limits.tails),
       health_pool_("health", 1, kHealthQueueMax, services.metrics),
       exports_("exports", kExportThreads, kExportQueueMax, services.metrics),
@@ -93,6 +95,8 @@ void Api::add_routes() {
   add_bulk_routes(router_, *work_);
   add_schedule_routes(router_, *work_);
   add_retry_policy_routes(router_, *work_);
+  add_limit_routes(router_, *work_);
+  add_action_class_routes(router_, *work_);
   add_personal_data_routes(router_, *work_);
   add_audit_routes(router_, *work_, exports_);
   add_attachment_routes(router_, *work_);

@@ -1,7 +1,8 @@
 // The audit trail: search, one record with its proof, checkpoints, consistency, and the whole of it as a bundle.
 //
-// What tells of the log as a whole (checkpoints, consistency, bundles) counts the records of every client, so a caller
-// who may see only some of them is refused; records and their inclusion are theirs.
+// What tells of the log as a whole (checkpoints, consistency, inclusion, bundles) counts the records of every client at
+// any time, so a caller who may see only some of them is refused, and gets records without their proof. A record's own
+// position is theirs: it is part of what is hashed, and tells how many records of whomever came before that one.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "ledger/audit_log.h"
 #include "ledger/bundle.h"
 #include "ledger/checkpoint_store.h"
+#include "ledger/entry.h"
 #include "ledger/proofs.h"
 
 namespace fettle::api {
@@ -29,9 +31,10 @@ constexpr std::uint64_t kSizeMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kPositionDigitsMax = 18;
 
 // What records carry as identifiers beside the fields of their own.
-constexpr std::string_view kIndexed[] = {"action",     "actor_id", "target_id", "client_id",      "audit_id",
-                                         "request_id", "trace_id", "span_id",   "correlation_id", "run_id",
-                                         "step_id",    "job_id",   "agent_id",  "ticket_id",      "policy_snapshot_id"};
+constexpr std::string_view kIndexed[] = {
+    "action",   "actor_id",  "target_id",      "client_id",   "audit_id",          "request_id",
+    "trace_id", "span_id",   "correlation_id", "run_id",      "step_id",           "job_id",
+    "agent_id", "ticket_id", "tool_name",      "reported_by", "policy_snapshot_id"};
 constexpr std::string_view kScanned[] = {"actor_type", "role", "target_type", "platform",
                                          "surface",    "lane", "result",      "reason"};
 
@@ -80,16 +83,24 @@ Result<std::uint64_t> position_of(runs::View& view, const std::string& audit_id)
   return page->audits.empty() ? 0 : page->audits.front().position;
 }
 
-Result<std::string> show_audit(runs::View& view, const std::string& named, bool with_details) {
-  // A sender's name wins over a position that looks the same.
+// By its position, or else by the name that its sender gave it: no sender can name a record so that it hides another's.
+Result<std::optional<ledger::FoundAudit>> find(runs::View& view, const std::string& named, bool with_details) {
+  if (const std::uint64_t position = position_in(named); position != 0) {
+    auto found = ledger::find_audit(view.reader(), view.scope(), position, with_details);
+    if (!found || *found) return found;
+  }
   auto position = position_of(view, named);
   if (!position) return std::unexpected(std::move(position).error());
-  if (*position == 0) *position = position_in(named);
-  auto found = ledger::find_audit(view.reader(), view.scope(), *position, with_details);
+  return ledger::find_audit(view.reader(), view.scope(), *position, with_details);
+}
+
+Result<std::string> show_audit(runs::View& view, const std::string& named, bool with_details) {
+  auto found = find(view, named, with_details);
   if (!found) return std::unexpected(std::move(found).error());
   const std::optional<ledger::FoundAudit>& audit = *found;
   if (!audit) return fail(ErrorCode::kNotFound, fmt::format("there is no audit record '{}'", named));
-  auto proof = ledger::prove_inclusion(view.reader(), view.scope(), *position);
+  Result<ledger::InclusionProof> proof = fail(ErrorCode::kNotFound, "");
+  if (view.scope().clients.empty()) proof = ledger::prove_inclusion(view.reader(), view.scope(), audit->position);
   if (!proof && proof.error().code() != ErrorCode::kNotFound) return std::unexpected(std::move(proof).error());
   std::string out;
   ObjectText object(out);
@@ -98,7 +109,7 @@ Result<std::string> show_audit(runs::View& view, const std::string& named, bool 
   if (proof) {
     ObjectText proven(text);
     proven.text("leaf_hash", ledger::to_hex(ledger::leaf_hash(proof->entry)));
-    proven.number("leaf_index", *position - 1);
+    proven.number("leaf_index", audit->position - 1);
     append_path(proven.key("path"), proof->path);
     proven.json("checkpoint", ledger::to_json(proof->checkpoint)).end();
   } else {
@@ -238,7 +249,42 @@ void export_audits(Work& work, ReadPool& exports, Exchange exchange) {
 
 }  // namespace
 
-void list_audits(Work& work, Exchange exchange) {
+namespace {
+
+// A record under the names that agents write it with.
+void append_as_log(ObjectText& one, const ledger::FoundAudit& audit) {
+  const auto read = ledger::read_entry(audit.entry);
+  if (!read) return;
+  const ledger::AuditRecord& record = read->record;
+  one.text_or_null("audit_id", record.audit_id).text("action_type", record.action);
+  one.text("result", to_string(record.result)).time("created_at", record.at);
+  for (const auto& [name, value] : {std::pair{"actor_type", &record.actor_type},
+                                    {"actor_id", &record.actor_id},
+                                    {"role", &record.role},
+                                    {"client_id", &record.client_id},
+                                    {"platform", &record.platform},
+                                    {"surface", &record.surface},
+                                    {"lane", &record.lane},
+                                    {"payload_hash", &record.payload_hash},
+                                    {"policy_snapshot_id", &record.policy_snapshot_id},
+                                    {"request_id", &record.request_id},
+                                    {"correlation_id", &record.correlation_id},
+                                    {"trace_id", &record.trace_id},
+                                    {"span_id", &record.span_id}}) {
+    one.text_or_null(name, *value);
+  }
+  for (const std::string_view name :
+       {"job_id", "ticket_id", "agent_id", "tool_name", "run_id", "step_id", "reported_by"}) {
+    const auto found = std::ranges::find(record.identifiers, name, &ledger::Identifier::name);
+    one.text_or_null(name, found == record.identifiers.end() ? std::string_view() : std::string_view(found->value));
+  }
+  append_array(one.key("proof"), record.proof,
+               [](std::string& text, const std::string& reference) { append_json_string(text, reference); });
+}
+
+}  // namespace
+
+void list_audits(Work& work, Exchange exchange, AuditForm form) {
   const http::Query& query = exchange.request().query;
   auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 100);
   if (!limit) return exchange.problem(limit.error());
@@ -248,6 +294,10 @@ void list_audits(Work& work, Exchange exchange) {
   asked.cursor = query.get("cursor");
   for (const auto& [name, value] : query) {
     if (name == "limit" || name == "cursor" || name == "workspace") continue;
+    if (form == AuditForm::kLog && name == "action_type") {
+      asked.match.push_back({"action", value});
+      continue;
+    }
     if (name == "from" || name == "to") {
       auto time = parse_time(value, work.clock.now());
       if (!time) return exchange.problem(time.error());
@@ -260,14 +310,15 @@ void list_audits(Work& work, Exchange exchange) {
       return exchange.problem(Error(ErrorCode::kInvalidArgument, fmt::format("unknown parameter '{}'", name)));
     }
   }
-  look(work, std::move(exchange), [asked](runs::View& view) -> Result<std::string> {
+  look(work, std::move(exchange), [asked, form](runs::View& view) -> Result<std::string> {
     auto page = ledger::find_audits(view.reader(), view.scope(), asked);
     if (!page) return std::unexpected(std::move(page).error());
     std::string out;
     ObjectText object(out);
-    append_array(object.key("items"), page->audits, [](std::string& text, const ledger::FoundAudit& audit) {
+    append_array(object.key("items"), page->audits, [form](std::string& text, const ledger::FoundAudit& audit) {
       ObjectText one(text);
       append_audit(one, audit);
+      if (form == AuditForm::kLog) append_as_log(one, audit);
       one.end();
     });
     object.text_or_null("next_cursor", page->next).end();
@@ -277,7 +328,7 @@ void list_audits(Work& work, Exchange exchange) {
 
 void add_audit_routes(Router& router, Work& work, ReadPool& exports) {
   add_get(router, "/api/v1/audit", Action::kSee,
-          [&work](Exchange exchange) { list_audits(work, std::move(exchange)); });
+          [&work](Exchange exchange) { list_audits(work, std::move(exchange), AuditForm::kEntry); });
   add_get(router, "/api/v1/audit/checkpoints", Action::kSee,
           [&work](Exchange exchange) { list_checkpoints(work, std::move(exchange)); });
   add_get(router, "/api/v1/audit/consistency", Action::kSee,

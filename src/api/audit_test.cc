@@ -140,12 +140,83 @@ TEST_F(AuditApiTest, FieldsThatAreInNoIndexFilterToo) {
   get("/api/v1/audit?colour=red", 400);
 }
 
+TEST_F(AuditApiTest, ARecordSaysWhoReportedItWhereThatIsNotWhoDidIt) {
+  const char* form = R"({"records":[
+      {"audit_id":"x1","action_type":"publish","actor_type":"operator","actor_id":"usr_mara","role":"owner"},
+      {"audit_id":"x2","action_type":"publish"},
+      {"audit_id":"x3","action_type":"publish","actor_type":"user","actor_id":"config:worker"}]})";
+  post("/api/v1/audit_logs", form);
+  while (sequencer_->pass().value() > 0) {
+  }
+  const auto entry = [&](const char* id) { return get(std::string("/api/v1/audit/") + id).at("entry"); };
+  EXPECT_EQ(entry("x1").at("actor_id").as_string(), "usr_mara");
+  EXPECT_TRUE(boost::json::serialize(entry("x1")).contains(R"("reported_by":"config:worker")")) << entry("x1");
+  EXPECT_EQ(entry("x2").at("actor_id").as_string(), "config:worker");
+  EXPECT_FALSE(boost::json::serialize(entry("x2")).contains("reported_by"));
+  EXPECT_TRUE(boost::json::serialize(entry("x3")).contains("reported_by")) << "a token is no user";
+  EXPECT_EQ(positions(get("/api/v1/audit?reported_by=config:worker")), (std::vector<std::int64_t>{3, 1}));
+  EXPECT_EQ(send("POST", "/api/v1/audit_logs", R"({"action":"a","reported_by":"somebody"})").status, 400);
+}
+
+TEST_F(AuditApiTest, ANameIsGivenToOneRecordAlone) {
+  const char* one = R"({"audit_id":"a-1","action_type":"publish","client_id":"c2"})";
+  EXPECT_EQ(send("POST", "/api/v1/audit_logs", one).status, 201);
+  const auto again = send("POST", "/api/v1/audit_logs", one);
+  EXPECT_EQ(again.status, 409) << "not chained yet, and known all the same";
+  EXPECT_TRUE(again.body.contains("a-1")) << again.body;
+  while (sequencer_->pass().value() > 0) {
+  }
+  EXPECT_EQ(send("POST", "/api/v1/audit_logs", one).status, 409);
+  const auto both = post("/api/v1/audit_logs", R"({"records":[{"id":"b","action":"x"},{"id":"b","action":"y"}]})");
+  EXPECT_TRUE(both.at("results").at(0).at("ok").as_bool());
+  EXPECT_EQ(both.at("results").at(1).at("error").at("status").as_int64(), 409);
+  EXPECT_EQ(send("POST", "/api/v1/audit_logs", R"({"id":"a-1","action":"x","client_id":"c1"})", {}, "limited").status,
+            409)
+      << "the record of a client that this caller does not see";
+  EXPECT_EQ(send("POST", "/api/v1/audit_logs", one, {}, "other").status, 201) << "another workspace's names";
+}
+
+TEST_F(AuditApiTest, RecordsComeBackUnderTheNamesThatAgentsWriteThemWith) {
+  const char* form = R"({"audit_id":"aud-7","client_id":"c1","actor_type":"agent","actor_id":"writer-1",
+      "action_type":"dm_send","platform":"tiktok","surface":"dm","lane":"browser","payload_hash":"h","result":"blocked",
+      "payload_summary":"hello","policy_snapshot_id":"p1","proof":["https://x.example/1"],"job_id":"j1",
+      "ticket_id":"T-9","agent_id":"writer-1","tool_name":"send_dm","created_at":"2027-01-15T08:00:00Z"})";
+  post("/api/v1/audit_logs", form, 201);
+  while (sequencer_->pass().value() > 0) {
+  }
+  const auto list = get("/api/v1/audit_logs?action_type=dm_send&ticket_id=T-9&tool_name=send_dm&job_id=j1");
+  ASSERT_EQ(list.at("items").as_array().size(), 1U);
+  const auto& item = list.at("items").at(0);
+  const auto sent = boost::json::parse(form).as_object();
+  for (const auto& [name, given] : sent) {
+    if (name == "payload_summary") continue;
+    const std::string shown = boost::json::serialize(item.at(name));
+    EXPECT_EQ(name == "created_at" ? shown.substr(0, 20) : shown,
+              name == "created_at" ? std::string("\"2027-01-15T08:00:00") : boost::json::serialize(given))
+        << name;
+  }
+  EXPECT_EQ(item.at("details").at("summary").as_string(), "hello");
+  EXPECT_EQ(item.at("reported_by").as_string(), "config:worker");
+}
+
+TEST_F(AuditApiTest, APositionIsReadBeforeANameThatLooksLikeOne) {
+  post("/api/v1/audit_logs",
+       R"({"records":[{"id":"first","action":"x"},{"id":"1","action":"y"},{"id":"77","action":"z"}]})");
+  while (sequencer_->pass().value() > 0) {
+  }
+  EXPECT_EQ(get("/api/v1/audit/1").at("position").as_int64(), 1) << "no sender hides it behind a name";
+  EXPECT_EQ(get("/api/v1/audit/77").at("position").as_int64(), 3) << "no position, so it is a name";
+  EXPECT_EQ(send("GET", "/api/v1/audit/78").status, 404);
+}
+
 TEST_F(AuditApiTest, WhoSeesSomeClientsHasTheirRecordsAndNothingOfTheWhole) {
   write_some();
   checkpoint();
   const auto of = [&](std::string target) { return send("GET", std::move(target), "", {}, "limited"); };
   EXPECT_EQ(positions(json_of(of("/api/v1/audit?result=success"), 200)), (std::vector<std::int64_t>{3, 1}));
-  EXPECT_EQ(of("/api/v1/audit/a-3").status, 200);
+  const auto own = json_of(of("/api/v1/audit/a-3"), 200);
+  EXPECT_TRUE(own.at("proof").is_null()) << "its checkpoint counts the records of every client";
+  EXPECT_FALSE(get("/api/v1/audit/a-3").at("proof").is_null());
   EXPECT_EQ(of("/api/v1/audit/a-2").status, 404);
   EXPECT_EQ(of("/api/v1/audit/2").status, 404);
   for (const char* whole : {"checkpoints", "consistency?from=6", "export"}) {

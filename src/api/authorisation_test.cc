@@ -20,6 +20,7 @@ struct Operation {
   std::string method;
   std::string path;
   std::string right;
+  bool is_keyed = false;  // says that it takes an Idempotency-Key
 };
 
 std::vector<Operation> described() {
@@ -32,9 +33,13 @@ std::vector<Operation> described() {
       const auto* operation = item.as_object().if_contains(key);
       if (operation == nullptr) continue;
       const auto* right = operation->as_object().if_contains("x-fettle-right");
-      operations.push_back({.method = method,
-                            .path = std::string(path),
-                            .right = right == nullptr ? "" : std::string(right->as_string())});
+      const auto* parameters = operation->as_object().if_contains("parameters");
+      operations.push_back(
+          {.method = method,
+           .path = std::string(path),
+           .right = right == nullptr ? "" : std::string(right->as_string()),
+           .is_keyed = parameters != nullptr &&
+                       boost::json::serialize(*parameters).contains("#/components/parameters/idempotency_key")});
     }
   }
   return operations;
@@ -69,6 +74,32 @@ TEST_F(AuthorisationTest, EveryOperationDeclaresTheRightThatItsRouteAsksFor) {
     if (operation.right == "send") continue;
     EXPECT_EQ(routed[name], operation.right) << name;
   }
+}
+
+TEST_F(AuthorisationTest, EveryChangeTakesAnIdempotencyKeyExceptWhatSaysWhyNot) {
+  const std::map<std::string, std::string> without = {
+      {"POST /v1/traces", "a body sent again is known by its bytes"},
+      {"POST /v1/metrics", "a body sent again is known by its bytes"},
+      {"POST /v1/logs", "a body sent again is known by its bytes"},
+      {"POST /api/v1/ingest/logs", "a body sent again is known by its bytes"},
+      {"POST /api/v1/sql", "changes nothing"},
+      {"POST /api/v1/redaction/preview", "changes nothing"},
+      {"POST /api/v1/links/look", "changes nothing"},
+      {"POST /api/v1/work/lease", "leases are fenced; an answer is good for seconds"},
+      {"POST /api/v1/work/report", "reports are fenced one by one"},
+      {"POST /api/v1/session", "a kept answer would hold a session, a kept fingerprint a fast hash of a password"},
+      {"POST /api/v1/links/redeem", "the same; the link works once"},
+      {"POST /api/v1/session/password", "a fast hash of passwords; a second try is refused by the current one"},
+      {"DELETE /api/v1/session", "whoever asked is nobody afterwards"},
+  };
+  std::set<std::string> met;
+  for (const Operation& operation : described()) {
+    if (operation.method == "GET") continue;
+    const std::string name = operation.method + " " + operation.path;
+    met.insert(name);
+    EXPECT_NE(operation.is_keyed, without.contains(name)) << name;
+  }
+  for (const auto& [name, reason] : without) EXPECT_TRUE(met.contains(name)) << name << " is no operation any more";
 }
 
 TEST_F(AuthorisationTest, WithoutIdentityOnlyWhatNeedsNoneIsAnswered) {

@@ -96,12 +96,17 @@ void answer_with_link(
   if (!is_open(routes, exchange)) return;
   const access::NewLink made{.id = access::make_identifier("lnk_", *routes.rooms.rng),
                              .credential = access::make_credential(access::CredentialKind::kLink, *routes.rooms.rng)};
-  change(routes, std::move(exchange), 201,
-         [made, make = std::move(make)](db::Transaction& tx, const access::Change& by) mutable -> Result<std::string> {
+  change(routes, std::move(exchange),
+         [made, make = std::move(make)](db::Transaction& tx, const access::Change& by) mutable -> Result<Answer> {
            if (auto done = make(tx, by, made); !done) return std::unexpected(std::move(done).error());
            const UnixNanos expires_at = by.now + std::chrono::nanoseconds(made.lifetime).count();
-           return json::serialize(json::object{
-               {"id", made.id}, {"path", access::link_path(made.credential)}, {"expires_at", format_time(expires_at)}});
+           json::object link = {
+               {"id", made.id}, {"path", access::link_path(made.credential)}, {"expires_at", format_time(expires_at)}};
+           Answer answer{.status = 201, .body = json::serialize(link)};
+           link["path"] = nullptr;
+           link["shown_once"] = "the link was in the first answer alone; if that was lost, revoke this one";
+           answer.stored_body = json::serialize(link);
+           return answer;
          });
 }
 

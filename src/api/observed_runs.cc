@@ -42,7 +42,8 @@ void start(Work& work, Exchange exchange) {
   });
 }
 
-Result<void> read_step(simdjson::dom::element element, const JsonPlace& place, runs::ObservedStep& out) {
+Result<void> read_step(simdjson::dom::element element, const JsonPlace& place, const redact::Redactor& redactor,
+                       runs::ObservedStep& out) {
   std::string status = "succeeded";
   std::optional<std::int64_t> ordinal;
   auto read = read_members(element, place, [&](Member& member) {
@@ -55,7 +56,7 @@ Result<void> read_step(simdjson::dom::element element, const JsonPlace& place, r
            member.json("result", out.result, kLimits.result_bytes_max) ||
            member.integer("retry_count", out.retry_count, 0, 1'000'000) ||
            member.object("error", [&](simdjson::dom::element value, const JsonPlace& inner) {
-             return read_error(value, inner, out.error);
+             return read_error(value, inner, redactor, out.error);
            });
   });
   if (!read) return read;
@@ -103,7 +104,7 @@ void report_steps(Work& work, Exchange exchange) {
     return member.array("steps", kBatchItemsMax, [&](simdjson::dom::element item, const JsonPlace& place) {
       runs::ObservedStep step;
       step.run_id = id;
-      if (auto one = read_step(item, place, step); one) {
+      if (auto one = read_step(item, place, work.redactor, step); one) {
         batch->steps.emplace_back(batch->count++, std::move(step));
       } else {
         batch->refused.emplace_back(batch->count++, std::move(one).error());
@@ -136,7 +137,7 @@ void end(Work& work, Exchange exchange) {
            member.number("cost_usd", ended.cost_usd, kCostUsdMax) || member.time("finished_at", ended.finished_at) ||
            member.integer("retry_count", ended.retry_count, 0, 1'000'000) ||
            member.object("error", [&](simdjson::dom::element value, const JsonPlace& inner) {
-             return read_error(value, inner, ended.error);
+             return read_error(value, inner, work.redactor, ended.error);
            });
   });
   if (!read) return exchange.problem(read.error());

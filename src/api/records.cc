@@ -13,6 +13,8 @@
 #include "api/times.h"
 #include "api/work.h"
 #include "ledger/audit.h"
+#include "ledger/audit_log.h"
+#include "ledger/cleaning.h"
 #include "ledger/webhook_events.h"
 #include "runs/records.h"
 
@@ -84,16 +86,18 @@ void write(Work& work, Exchange exchange, Reader reader) {
 // ---- those with fields of their own
 
 template <runs::Collection kCollection>
-Result<Writer> read_record(Work&, const Exchange&, simdjson::dom::element element, const JsonPlace& place) {
+Result<Writer> read_record(Work& work, const Exchange&, simdjson::dom::element element, const JsonPlace& place) {
   if (!element.is_object()) return not_an_object(place);
   std::string fields = simdjson::minify(element);
   if (fields.size() > kRecordBytesMax) {
     return fail(ErrorCode::kTooLarge,
                 fmt::format("{} has {} bytes, at most {} fit", place.text(), fields.size(), kRecordBytesMax));
   }
-  std::string_view id;
-  if (element["id"].get(id) != simdjson::SUCCESS) id = {};
-  return Writer([fields = std::move(fields), id = std::string(id)](runs::Unit& unit) -> Result<std::string> {
+  std::string_view named;
+  if (element["id"].get(named) != simdjson::SUCCESS) named = {};
+  std::string id = work.redactor.redact(named, "id");
+  if (auto done = ledger::redact_json(fields, place.text(), work.redactor); !done) return std::unexpected(done.error());
+  return Writer([fields = std::move(fields), id = std::move(id)](runs::Unit& unit) -> Result<std::string> {
     auto record = runs::write_record(unit, kCollection, id, fields);
     if (!record) return std::unexpected(std::move(record).error());
     return std::move(record->id);
@@ -197,14 +201,57 @@ void list_webhook_events(Work& work, Exchange exchange) {
 
 // ---- audit_logs
 
+// A program may report what somebody else did, as an executor does for its agents. Who said so is then part of the
+// record, and of what is hashed: nobody is made to have done something without a witness.
+void name_actor(ledger::AuditRecord& record, const access::Grant& caller) {
+  const std::string_view kind = access::to_string(caller.kind);
+  if (record.actor_id.empty()) {
+    record.actor_type = kind;
+    record.actor_id = caller.actor_id;
+  }
+  const auto role = access::role_of(caller);
+  const bool is_own_role = record.role.empty() || (role && record.role == access::to_string(*role));
+  if (record.actor_id == caller.actor_id && record.actor_type == kind && is_own_role) return;
+  record.identifiers.push_back({"reported_by", caller.actor_id});
+}
+
+constexpr int kNameTriesMax = 8;
+
+// The sender's name for the record, or a new one. A name is given once: whoever looks a record up by it must not find
+// another. Records that are named the same in one call are the same mistake.
+Result<void> take_name(runs::Unit& unit, std::string& audit_id) {
+  if (audit_id.size() > ledger::kIdentifierValueBytesMax) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("audit_id has {} bytes, at most {}", audit_id.size(), ledger::kIdentifierValueBytesMax));
+  }
+  for (int i = 0; i < kNameTriesMax; ++i) {
+    const bool is_given = !audit_id.empty();
+    std::string name = is_given ? audit_id : runs::format_number("aud_", unit.next_number());
+    auto taken = ledger::take_audit_name(unit.tx(), unit.workspace(), name, unit.now());
+    if (!taken) return std::unexpected(std::move(taken).error());
+    if (*taken) {
+      audit_id = std::move(name);
+      return {};
+    }
+    if (is_given) {
+      return fail(ErrorCode::kConflict,
+                  fmt::format("there is an audit record '{}' already: records are never changed", audit_id));
+    }
+  }
+  return fail(ErrorCode::kConflict, "no free name was found for the audit record");
+}
+
 Result<Writer> read_audit(Work& work, const Exchange& exchange, simdjson::dom::element element,
                           const JsonPlace& place) {
   if (work.rooms.auditor == nullptr) return fail(ErrorCode::kUnavailable, "the audit trail is not open");
   ledger::AuditRecord record;
   record.at = work.clock.now();
-  std::string result = "success", run_id, step_id;
+  std::string result = "success", run_id, step_id, job_id, ticket_id, agent_id, tool_name;
   auto read = read_members(element, place, [&](Member& member) {
-    return member.text("id", record.audit_id) || member.text("action", record.action) ||
+    return member.text("id", record.audit_id) || member.text("audit_id", record.audit_id) ||
+           member.text("action", record.action) || member.text("action_type", record.action) ||
+           member.text("job_id", job_id) || member.text("ticket_id", ticket_id) || member.text("agent_id", agent_id) ||
+           member.text("tool_name", tool_name) || member.time("created_at", record.at) ||
            member.text("actor_type", record.actor_type) || member.text("actor_id", record.actor_id) ||
            member.text("role", record.role) || member.text("target_type", record.target_type) ||
            member.text("target_id", record.target_id) || member.text("platform", record.platform) ||
@@ -227,14 +274,13 @@ Result<Writer> read_audit(Work& work, const Exchange& exchange, simdjson::dom::e
     return fail(ErrorCode::kInvalidArgument, place.text_of("result") + ": expected success, fail or blocked");
   }
   record.result = *named;
-  record.identifiers = {{"run_id", run_id}, {"step_id", step_id}};
-  if (record.actor_id.empty()) {
-    record.actor_type = "token";
-    record.actor_id = exchange.caller().grant.actor_id;
-  }
+  record.audit_id = work.redactor.redact(record.audit_id);
+  record.identifiers = {{"run_id", run_id},       {"step_id", step_id},   {"job_id", job_id},
+                        {"ticket_id", ticket_id}, {"agent_id", agent_id}, {"tool_name", tool_name}};
+  name_actor(record, exchange.caller().grant);
   return Writer([&auditor = *work.rooms.auditor, record](runs::Unit& unit) mutable -> Result<std::string> {
     ledger::AuditRecord one = record;
-    if (one.audit_id.empty()) one.audit_id = runs::format_number("aud_", unit.next_number());
+    if (auto taken = take_name(unit, one.audit_id); !taken) return std::unexpected(std::move(taken).error());
     if (auto done = auditor.record(unit.tx(), unit.scope(), one, ledger::Tell::kYes); !done)
       return std::unexpected(std::move(done).error());
     return one.audit_id;
@@ -257,7 +303,8 @@ void add_record_routes(Router& router, Work& work) {
   add("/api/v1/workflow_failures", read_record<Collection::kWorkflowFailures>,
       list_records<Collection::kWorkflowFailures>);
   add("/api/v1/webhook_events", read_webhook_event, list_webhook_events);
-  add("/api/v1/audit_logs", read_audit, list_audits);
+  add("/api/v1/audit_logs", read_audit,
+      [](Work& of, Exchange exchange) { list_audits(of, std::move(exchange), AuditForm::kLog); });
 }
 
 }  // namespace fettle::api

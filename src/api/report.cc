@@ -7,6 +7,7 @@
 
 #include "api/work.h"
 #include "core/json.h"
+#include "ledger/cleaning.h"
 
 namespace fettle::api {
 namespace {
@@ -71,10 +72,10 @@ Result<void> read_beat(simdjson::dom::element element, const JsonPlace& place, b
   return check_lease(place, out);
 }
 
-bool reads_more(Member& member, const JsonPlace& place, Report& out) {
+bool reads_more(Member& member, const JsonPlace& place, const redact::Redactor& redactor, Report& out) {
   const auto reads_error = [&] {
     return member.object("error", [&](simdjson::dom::element value, const JsonPlace& inner) {
-      return read_error(value, inner, out.error);
+      return read_error(value, inner, redactor, out.error);
     });
   };
   switch (out.op) {
@@ -103,18 +104,25 @@ bool reads_more(Member& member, const JsonPlace& place, Report& out) {
 
 bool has_step(ReportOp op) { return op != ReportOp::kFail && op != ReportOp::kRelease; }
 
-Result<void> read_other(simdjson::dom::element element, const JsonPlace& place, Report& out) {
+Result<void> read_other(simdjson::dom::element element, const JsonPlace& place, const redact::Redactor& redactor,
+                        Report& out) {
   std::optional<std::int64_t> ordinal;
   auto read = read_members(element, place, [&](Member& member) {
     return reads_lease(member, out) ||
            (has_step(out.op) && (member.integer("step", ordinal, 0, 1'000'000) || member.text("name", out.step))) ||
-           reads_more(member, place, out);
+           reads_more(member, place, redactor, out);
   });
   if (!read) return read;
   if (auto good = check_lease(place, out); !good) return good;
   if (has_step(out.op) && out.step.empty() && ordinal) out.step = std::to_string(*ordinal);
   if (has_step(out.op) && out.step.empty() && out.op != ReportOp::kLog) {
     return missing_member(place, "name", "the step's name");
+  }
+  if (out.op == ReportOp::kLog || out.op == ReportOp::kRelease) {
+    out.message = redactor.redact(out.message);
+    if (out.op == ReportOp::kLog && !out.json.empty()) {
+      if (auto done = ledger::redact_json(out.json, place.text_of("payload"), redactor); !done) return done;
+    }
   }
   if (out.op == ReportOp::kSleep && !out.until) return missing_member(place, "until", "an RFC 3339 time");
   if (out.op == ReportOp::kWait && out.event.empty()) return missing_member(place, "event", "the event's name");
@@ -124,7 +132,7 @@ Result<void> read_other(simdjson::dom::element element, const JsonPlace& place, 
 // Sorts reports into parts as they are read.
 class Sorter {
  public:
-  explicit Sorter(ReportBatch& batch) : batch_(batch) {}
+  Sorter(ReportBatch& batch, const redact::Redactor& redactor) : batch_(batch), redactor_(redactor) {}
 
   Result<void> add(simdjson::dom::element element, const JsonPlace& place) {
     std::string_view op;
@@ -150,7 +158,7 @@ class Sorter {
       if (name != op) continue;
       Report one;
       one.op = value;
-      if (auto read = read_other(element, place, one); !read) return read;
+      if (auto read = read_other(element, place, redactor_, one); !read) return read;
       one.place = batch_.count;
       part_for(one.run).others.push_back(std::move(one));
       ++batch_.count;
@@ -178,13 +186,15 @@ class Sorter {
   }
 
   ReportBatch& batch_;
+  const redact::Redactor& redactor_;
   std::unordered_set<std::string> completed_;
   std::size_t indexed_ = 0;
 };
 
 }  // namespace
 
-Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, runs::RunError& out) {
+Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, const redact::Redactor& redactor,
+                        runs::RunError& out) {
   std::optional<std::int64_t> retry_after_ms;
   auto read = read_members(element, place, [&](Member& member) {
     constexpr std::size_t kReadMax = 1024 * 1024;
@@ -194,6 +204,11 @@ Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, 
            member.integer("retry_after_ms", retry_after_ms, 0, 366LL * 24 * 3'600'000);
   });
   if (!read) return read;
+  // Before anything is cut: half a secret is not known as one.
+  out.message = redactor.redact(out.message);
+  out.stack = redactor.redact(out.stack);
+  out.name = redactor.redact(out.name);
+  out.code = redactor.redact(out.code);
   cut(out.message, kLimits.message_bytes_max);
   cut(out.stack, kLimits.message_bytes_max);
   cut(out.name, kLimits.name_bytes_max);
@@ -202,11 +217,11 @@ Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, 
   return {};
 }
 
-Result<ReportBatch> read_reports(std::string& body) {
+Result<ReportBatch> read_reports(std::string& body, const redact::Redactor& redactor) {
   auto document = JsonDocument::parse(body);
   if (!document) return std::unexpected(std::move(document).error());
   ReportBatch batch;
-  Sorter sorter(batch);
+  Sorter sorter(batch, redactor);
   const JsonPlace top;
   bool has_reports = false;
   auto read = read_members(document->root(), top, [&](Member& member) {

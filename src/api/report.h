@@ -10,6 +10,7 @@
 
 #include "api/json_reader.h"
 #include "core/error.h"
+#include "redact/redactor.h"
 #include "runs/queue.h"
 
 namespace fettle::api {
@@ -55,9 +56,11 @@ struct ReportBatch {
 };
 
 // kInvalidArgument when the body as a whole cannot be read; what is wrong with one report is in `refused`.
-Result<ReportBatch> read_reports(std::string& body);
+// Secrets are masked in errors, lines of logs and their payloads; results and progress are work, and stay as they are.
+Result<ReportBatch> read_reports(std::string& body, const redact::Redactor& redactor);
 
-// An error as its sender has it; what is too long is cut.
-Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, runs::RunError& out);
+// An error as its sender has it, with its secrets masked; what is too long is cut.
+Result<void> read_error(simdjson::dom::element element, const JsonPlace& place, const redact::Redactor& redactor,
+                        runs::RunError& out);
 
 }  // namespace fettle::api

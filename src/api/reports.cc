@@ -271,7 +271,7 @@ Answer tell_all(runs::Unit& unit, const ReportBatch& batch) {
 }
 
 void report(Work& work, Exchange exchange) {
-  auto read = read_reports(exchange.body());
+  auto read = read_reports(exchange.body(), work.redactor);
   if (!read) return exchange.problem(read.error());
   // Fenced: told again it is answered the same or "late", so no answer has to be kept.
   change(

@@ -20,7 +20,8 @@ struct Asked {
 // What the action takes besides its reason.
 enum class Takes : std::uint8_t { kReason, kFrom, kState };
 
-Result<Asked> read_asked(std::string& body, Takes takes) {
+// What people write down is redacted as it comes: it is stored with the run.
+Result<Asked> read_asked(const Work& work, std::string& body, Takes takes) {
   auto document = JsonDocument::parse(body);
   if (!document) return std::unexpected(std::move(document).error());
   Asked asked;
@@ -31,6 +32,7 @@ Result<Asked> read_asked(std::string& body, Takes takes) {
            (takes == Takes::kState && member.text("state", asked.state, 32));
   });
   if (!read) return std::unexpected(std::move(read).error());
+  asked.reason = work.redactor.redact(asked.reason);
   return asked;
 }
 
@@ -52,7 +54,7 @@ void act(Work& work, Exchange exchange, Step step) {
 }
 
 void retry(Work& work, Exchange exchange) {
-  auto asked = read_asked(exchange.body(), Takes::kFrom);
+  auto asked = read_asked(work, exchange.body(), Takes::kFrom);
   if (!asked) return exchange.problem(asked.error());
   if (asked->from != "failed_step" && asked->from != "start") {
     return exchange.problem(Error(ErrorCode::kInvalidArgument, "from: expected 'failed_step' or 'start'"));
@@ -64,7 +66,7 @@ void retry(Work& work, Exchange exchange) {
 }
 
 void force(Work& work, Exchange exchange) {
-  auto asked = read_asked(exchange.body(), Takes::kState);
+  auto asked = read_asked(work, exchange.body(), Takes::kState);
   if (!asked) return exchange.problem(asked.error());
   const auto state = runs::run_state_named(asked->state);
   if (!state)
@@ -76,7 +78,7 @@ void force(Work& work, Exchange exchange) {
 
 template <auto Function>
 void with_reason(Work& work, Exchange exchange) {
-  auto asked = read_asked(exchange.body(), Takes::kReason);
+  auto asked = read_asked(work, exchange.body(), Takes::kReason);
   if (!asked) return exchange.problem(asked.error());
   act(work, std::move(exchange),
       [reason = asked->reason](runs::Unit& unit, const runs::RunId& id) { return Function(unit, id, reason); });

@@ -181,12 +181,12 @@ void accept(const AccessRoutes& routes, Exchange exchange) {
   if (!body) return exchange.problem(body.error());
   auto link = text_member(*body, "link");
   if (!link) return exchange.problem(link.error());
-  auto asked = from(routes, exchange);
-  routes.rooms.accounts->accept(*person, std::string(*link), std::move(asked),
-                                [held = std::move(exchange)](const Result<void>& accepted) mutable {
-                                  if (!accepted) return held.problem(accepted.error());
-                                  held.json("{}");
-                                });
+  change(routes, std::move(exchange), 200,
+         [accounts = routes.rooms.accounts, person = *std::move(person), link = std::string(*link)](
+             db::Transaction& tx, const access::Change& by) -> Result<std::string> {
+           if (auto done = accounts->accept(tx, by, person, link); !done) return std::unexpected(done.error());
+           return "{}";
+         });
 }
 
 }  // namespace

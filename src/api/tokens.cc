@@ -94,11 +94,15 @@ void create_token(const AccessRoutes& routes, Exchange exchange) {
                               .clients = *std::move(clients),
                               .payloads = *payloads,
                               .expires_at = expires_at};
-  change(routes, std::move(exchange), 201,
-         [made](db::Transaction& tx, const access::Change& by) -> Result<std::string> {
-           if (auto done = access::create_token(tx, by, made); !done) return std::unexpected(std::move(done).error());
-           return json::serialize(json::object{{"id", made.id}, {"token", made.credential}});
-         });
+  change(routes, std::move(exchange), [made](db::Transaction& tx, const access::Change& by) -> Result<Answer> {
+    if (auto done = access::create_token(tx, by, made); !done) return std::unexpected(std::move(done).error());
+    return Answer{.status = 201,
+                  .body = json::serialize(json::object{{"id", made.id}, {"token", made.credential}}),
+                  .stored_body = json::serialize(json::object{
+                      {"id", made.id},
+                      {"token", nullptr},
+                      {"shown_once", "the token was in the first answer alone; if that was lost, revoke this one"}})};
+  });
 }
 
 void revoke_token(const AccessRoutes& routes, Exchange exchange) {

@@ -19,12 +19,14 @@
 
 #include "access/rights.h"
 #include "api/exchange.h"
+#include "api/keyed.h"
 #include "api/polls.h"
 #include "api/read_pool.h"
 #include "api/router.h"
 #include "api/work_rooms.h"
 #include "core/clock.h"
 #include "ledger/idempotency.h"
+#include "redact/redactor.h"
 #include "runs/runs.h"
 
 namespace fettle::api {
@@ -38,23 +40,15 @@ struct Work {
   const WorkRooms rooms;
   Clock& clock;
   metrics::Registry& metrics;
+  const redact::Redactor& redactor;
   ledger::IdempotencyCounters replays{metrics};
   Polls polls{};
-};
-
-// From status 400 on, `body` is a problem document to which the request's id is added.
-struct Answer {
-  int status = 200;
-  std::string body;
-  // What is kept for a replay in its place, where the body holds a secret that is shown once.
-  std::optional<std::string> stored_body = {};
 };
 
 // Whether an Idempotency-Key is obeyed. Not where the call is fenced and its answer is large or short-lived.
 enum class Keyed : std::uint8_t { kYes, kNo };
 
-// A transaction that answers. With an Idempotency-Key the effect happens once: the same key and body get the stored
-// answer again with `Idempotent-Replayed: true`, another body 422 with both hashes, one still under way 409.
+// A transaction that answers; with an Idempotency-Key the effect happens once (keyed.h).
 void change(Work& work, Exchange exchange, std::move_only_function<Result<Answer>(runs::Unit&)> body,
             Keyed keyed = Keyed::kYes);
 // A snapshot that answers 200.
@@ -97,6 +91,8 @@ void add_side_effect_routes(Router& router, Work& work);
 void add_policy_routes(Router& router, Work& work);
 void add_schedule_routes(Router& router, Work& work);
 void add_retry_policy_routes(Router& router, Work& work);
+void add_limit_routes(Router& router, Work& work);                     // limits.cc: fairness
+void add_action_class_routes(Router& router, Work& work);              // action_classes.cc: how may-I is answered
 void add_personal_data_routes(Router& router, Work& work);             // personal_data.cc: erasing a client's
 void add_approval_routes(Router& router, Work& work);                  // approvals.cc: approvals, escalations
 void add_bulk_routes(Router& router, Work& work);                      // bulk_jobs.cc: many runs by filter
@@ -104,7 +100,8 @@ void add_audit_routes(Router& router, Work& work, ReadPool& exports);  // audit.
 void add_attachment_routes(Router& router, Work& work);                // attachments.cc: proof as bytes
 void add_webhook_routes(Router& router, Work& work);  // webhooks.cc: subscriptions and their deliveries
 
-// audit.cc; also under the records' name for it.
-void list_audits(Work& work, Exchange exchange);
+// audit.cc; also under the records' name for it, with the members by which agents know them beside the entry.
+enum class AuditForm : std::uint8_t { kEntry, kLog };
+void list_audits(Work& work, Exchange exchange, AuditForm form);
 
 }  // namespace fettle::api

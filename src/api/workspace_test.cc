@@ -28,6 +28,38 @@ TEST_F(WorkspaceTest, AWorkspaceIsGivenUpByItsOwnerUnderItsNameAlone) {
       << "another workspace goes on";
 }
 
+TEST_F(WorkspaceTest, AnOwnerOfTheFirstWorkspaceMakesOthersAndOwnsThem) {
+  const Headers owner = person(access::Role::kOwner);
+  const char* body = R"({"id":"second","name":"The second"})";
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", body, person(access::Role::kAdmin)).status, 403);
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", body, program(access::bit(access::TokenScope::kAdmin))).status, 403);
+  const Headers tenant = person(access::Role::kOwner, {}, "globex");
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", body, tenant).status, 403);
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", R"({"id":"acme"})", tenant).status, 403) << "says nothing of names";
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", R"({"id":"Not a name"})", owner).status, 400);
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", R"({"name":"x"})", owner).status, 400);
+  const auto made = send("POST", "/api/v1/workspaces", body, owner);
+  ASSERT_EQ(made.status, 201) << made.body;
+  EXPECT_EQ(parse(made.body).at("name").as_string(), "The second");
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", body, owner).status, 409);
+
+  Headers there = owner;
+  there.emplace_back("X-Fettle-Workspace", "second");
+  const auto session = parse(send("GET", "/api/v1/session", "", there).body);
+  EXPECT_EQ(session.at("workspace").as_string(), "second");
+  EXPECT_EQ(session.at("role").as_string(), "owner");
+  EXPECT_EQ(send("POST", "/api/v1/tokens", R"({"name":"x","scopes":["work"]})", there).status, 201);
+  EXPECT_EQ(send("POST", "/api/v1/workspaces", R"({"id":"third"})", there).status, 403) << "from the first alone";
+
+  const auto list = parse(send("GET", "/api/v1/workspaces", "", owner).body).at("items").as_array();
+  ASSERT_EQ(list.size(), 2U);
+  EXPECT_EQ(list[1].at("id").as_string(), "second");
+  EXPECT_FALSE(send("GET", "/api/v1/workspaces", "", tenant).body.contains("second"));
+  const auto one = parse(send("GET", "/api/v1/workspaces", "", program(access::bit(access::TokenScope::kRead))).body);
+  ASSERT_EQ(one.at("items").as_array().size(), 1U);
+  EXPECT_EQ(one.at("items").at(0).at("id").as_string(), "acme");
+}
+
 TEST_F(WorkspaceTest, AClientsPersonalDataIsErasedUntilNothingIsLeft) {
   const Headers owner = person(access::Role::kOwner);
   const Headers worker = program(access::bit(access::TokenScope::kAdmin));

@@ -1,4 +1,5 @@
-// The workspace of the caller: /api/v1/workspace, its plan, and handing it over.
+// The workspace of the caller: /api/v1/workspace, its plan, and handing it over; and those that the caller
+// belongs to: /api/v1/workspaces.
 #include <boost/json.hpp>
 
 #include "access/workspaces.h"
@@ -90,6 +91,52 @@ void grant_run_ai(const AccessRoutes& routes, Exchange exchange) {
          });
 }
 
+json::object place_value(const access::Workspace& place) {
+  return {{"id", place.id.value}, {"name", place.name}, {"created_at", format_time(place.created_at)}};
+}
+
+// Those that the caller belongs to: a person's, or the one of a token.
+void list(const AccessRoutes& routes, Exchange exchange) {
+  const access::Grant grant = exchange.caller().grant;
+  look(routes, std::move(exchange), access::Action::kSee,
+       [grant](db::Reader& reader, const Scope& scope) -> Result<std::string> {
+         json::array items;
+         if (grant.kind == access::ActorKind::kUser) {
+           auto places = access::workspaces_of(reader, grant.actor_id);
+           if (!places) return std::unexpected(std::move(places).error());
+           for (const access::Workspace& place : *places) items.push_back(place_value(place));
+         } else {
+           auto place = access::find_workspace(reader, scope);
+           if (!place) return std::unexpected(std::move(place).error());
+           items.push_back(place_value(*place));
+         }
+         return json::serialize(json::object{{"items", std::move(items)}});
+       });
+}
+
+// {"id","name"}: another workspace, of which whoever makes it is the owner.
+void make(const AccessRoutes& routes, Exchange exchange) {
+  if (!is_open(routes, exchange)) return;
+  auto body = parse_object(exchange.request().body, {"id", "name"});
+  if (!body) return exchange.problem(body.error());
+  auto id = text_member(*body, "id");
+  if (!id) return exchange.problem(id.error());
+  std::string name(*id);
+  if (body->contains("name")) {
+    auto given = text_member(*body, "name");
+    if (!given) return exchange.problem(given.error());
+    name = *given;
+  }
+  change(routes, std::move(exchange), 201,
+         [home = routes.rooms.accounts->home(), id = WorkspaceId{std::string(*id)}, name = std::move(name)](
+             db::Transaction& tx, const access::Change& by) -> Result<std::string> {
+           if (auto done = access::found_workspace(tx, by, home, id, name); !done) {
+             return std::unexpected(std::move(done).error());
+           }
+           return json::serialize(place_value({.id = id, .name = name, .created_at = by.now}));
+         });
+}
+
 void transfer(const AccessRoutes& routes, Exchange exchange) {
   auto body = parse_object(exchange.request().body, {"user_id"});
   if (!body) return exchange.problem(body.error());
@@ -111,6 +158,8 @@ void add_workspace_routes(Router& router, AccessRoutes& routes) {
   const auto with = [&routes](void (*answer)(const AccessRoutes&, Exchange)) {
     return [&routes, answer](Exchange exchange) { answer(routes, std::move(exchange)); };
   };
+  add_route(router, "GET", "/api/v1/workspaces", Action::kSee, with(list));
+  add_route(router, "POST", "/api/v1/workspaces", Action::kMakeWorkspace, with(make));
   add_route(router, "GET", "/api/v1/workspace", Action::kSee, with(get_workspace));
   add_route(router, "DELETE", "/api/v1/workspace", Action::kDeleteWorkspace, with(remove));
   add_route(router, "PUT", "/api/v1/workspace/plan", Action::kManagePlan, with(set_plan));

@@ -134,6 +134,8 @@ Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, AuditRecor
   return this->record(tx, scope, std::move(one), tell);
 }
 
+std::shared_ptr<const redact::Redactor> Auditor::redactor() const { return impl_->current(); }
+
 void Auditor::use(std::shared_ptr<const redact::Redactor> redactor) {
   MutexLock lock(impl_->mutex);
   impl_->redactor = std::move(redactor);

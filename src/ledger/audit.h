@@ -104,6 +104,8 @@ class Auditor {
                       Tell tell = Tell::kNo) const;
   Result<void> record(db::Transaction& tx, const Scope& scope, AuditRecord record, Tell tell = Tell::kNo) const;
 
+  // For events and records beside the audits: the same rules.
+  std::shared_ptr<const redact::Redactor> redactor() const;
   // Takes the place of the redactor in all later calls.
   void use(std::shared_ptr<const redact::Redactor> redactor);
 

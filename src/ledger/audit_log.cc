@@ -298,6 +298,17 @@ Result<std::optional<FoundAudit>> find_audit(db::Reader& reader, const Scope& sc
   return audit;
 }
 
+Result<bool> take_audit_name(db::Transaction& tx, const WorkspaceId& workspace, const std::string& audit_id,
+                             UnixNanos now) {
+  auto taken = tx.execute(
+      "INSERT INTO audit_names (workspace, audit_id, recorded_at) VALUES ($1, $2, $3) ON CONFLICT (workspace, "
+      "audit_id) "
+      "DO NOTHING",
+      {workspace, audit_id, now});
+  if (!taken) return std::unexpected(std::move(taken).error());
+  return *taken == 1;
+}
+
 Result<AuditHead> audit_head(db::Reader& reader, const WorkspaceId& workspace) {
   AuditHead head{.size = 0, .pruned = 0, .hash = first_link(workspace), .root = empty_root()};
   db::Blob hash;

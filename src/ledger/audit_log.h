@@ -69,6 +69,11 @@ Result<AuditPage> find_audits(db::Reader& reader, const Scope& scope, const Audi
 Result<std::optional<FoundAudit>> find_audit(db::Reader& reader, const Scope& scope, std::uint64_t position,
                                              bool with_details);
 
+// Takes a name for a record that is about to be written, for the whole workspace. False when one has it already,
+// whether or not it is chained yet, and whoever may see it. Names are kept as long as their records are.
+Result<bool> take_audit_name(db::Transaction& tx, const WorkspaceId& workspace, const std::string& audit_id,
+                             UnixNanos now);
+
 // How far a workspace's chain has come.
 struct AuditHead {
   std::uint64_t size = 0;

@@ -85,7 +85,7 @@ Result<void> redact_json(std::string& json, std::string_view field, const redact
   if (json.empty()) return {};
   boost::system::error_code error;
   boost::json::value parsed = boost::json::parse(json, error);
-  if (error) return fail(ErrorCode::kInvalidArgument, fmt::format("audit record: {} is not JSON", field));
+  if (error) return fail(ErrorCode::kInvalidArgument, fmt::format("{} is not JSON", field));
   JsonStrings strings;
   strings.add(parsed, {});
   std::vector<redact::Finding> findings;
@@ -199,12 +199,19 @@ Result<void> redact_records(std::span<AuditRecord> records, const redact::Redact
   redactor.scan(subjects, scratch, findings, counts);
   for (redact::Finding& finding : findings) *texts[finding.index] = std::move(finding.replacement);
   for (AuditRecord& record : records) {
-    for (const auto& [name, json] : {std::pair("payload", &record.payload), std::pair("before", &record.before),
-                                     std::pair("after", &record.after)}) {
+    for (const auto& [name, json] :
+         {std::pair("audit record: payload", &record.payload), std::pair("audit record: before", &record.before),
+          std::pair("audit record: after", &record.after)}) {
       if (auto done = redact_json(*json, name, redactor, scratch, counts); !done) return done;
     }
   }
   return {};
+}
+
+Result<void> redact_json(std::string& json, std::string_view what, const redact::Redactor& redactor) {
+  thread_local redact::Scratch scratch;
+  redact::RuleCounts counts;
+  return redact_json(json, what, redactor, scratch, counts);
 }
 
 }  // namespace fettle::ledger

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "ledger/audit.h"
@@ -19,5 +21,9 @@ void tidy_record(AuditRecord& record);
 // kInvalidArgument for a payload, before or after that is not JSON.
 Result<void> redact_records(std::span<AuditRecord> records, const redact::Redactor& redactor,
                             redact::RuleCounts& counts);
+
+// Masks every string inside a JSON text, and card numbers that are JSON numbers; as it was where there is nothing to
+// mask. kInvalidArgument, naming `what`, when it is not JSON.
+Result<void> redact_json(std::string& json, std::string_view what, const redact::Redactor& redactor);
 
 }  // namespace fettle::ledger

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "db/transaction.h"
+#include "ledger/cleaning.h"
 #include "ledger/event_packing.h"
 #include "ledger/packing.h"
 
@@ -107,6 +108,55 @@ Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Ev
                             {scope.workspace, static_cast<std::int64_t>(events.size()), db::BlobView{packed}});
   if (!written) return std::unexpected(std::move(written).error().within("publishing events"));
   return {};
+}
+
+namespace {
+
+// An event that may hold a secret, with nothing left of it.
+Result<Event> cleaned(const EventView& event, const redact::Redactor& redactor) {
+  Event out{.type = std::string(event.type),
+            .at = event.at,
+            .identifiers = {event.identifiers.begin(), event.identifiers.end()},
+            .body = std::string(event.body)};
+  for (Identifier& identifier : out.identifiers) {
+    identifier.value = redactor.redact(identifier.value, identifier.name);
+  }
+  if (out.body.empty()) return out;
+  if (auto done = redact_json(out.body, event.type, redactor); !done) return std::unexpected(std::move(done).error());
+  return out;
+}
+
+void append_text(std::string& out, const EventView& event) {
+  for (const Identifier& identifier : event.identifiers) (out += identifier.value) += '\n';
+  (out += event.body) += '\n';
+}
+
+}  // namespace
+
+Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const EventView> events,
+                     const redact::Redactor& redactor) {
+  thread_local redact::Scratch scratch;
+  thread_local std::string text;
+  text.clear();
+  bool is_escaped = false;
+  for (const EventView& event : events) {
+    append_text(text, event);
+    // An escape hides where a word begins.
+    is_escaped = is_escaped || event.body.contains('\\');
+  }
+  const redact::Redactor::Subject all{.text = text, .key = {}};
+  std::vector<redact::Finding> findings;
+  redact::RuleCounts counts;
+  redactor.scan({&all, 1}, scratch, findings, counts);
+  if (findings.empty() && !is_escaped) return publish(tx, scope, events);
+  std::vector<Event> clean;
+  clean.reserve(events.size());
+  for (const EventView& event : events) {
+    auto one = cleaned(event, redactor);
+    if (!one) return std::unexpected(std::move(one).error());
+    clean.push_back(*std::move(one));
+  }
+  return publish(tx, scope, clean);
 }
 
 Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Event> events) {

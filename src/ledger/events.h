@@ -19,6 +19,9 @@
 namespace fettle::db {
 class Transaction;
 }
+namespace fettle::redact {
+class Redactor;
+}
 
 namespace fettle::ledger {
 
@@ -42,9 +45,14 @@ constexpr std::size_t kEventsMax = 10'000;        // of a call
 constexpr std::size_t kEventsBytesMax = 4 << 20;  // of a call, packed
 
 // kInvalidArgument for a malformed type or identifier, kTooLarge over a limit; nothing is written then. Bodies are
-// taken as they are: their strings come from data that was redacted when it arrived. An empty span writes nothing.
+// taken as they are: for what says nothing that somebody outside wrote. An empty span writes nothing.
 Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const EventView> events);
 Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Event> events);
 Result<void> publish(db::Transaction& tx, const Scope& scope, const Event& event);
+// The same with every secret masked, in bodies and identifiers. All of a call is looked through as one text first, so
+// that what holds no secret, nearly always everything, is not taken apart; where the names of a body's members come
+// from outside, too, redact_json() goes first (cleaning.h): a name may say that its value is a secret.
+Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const EventView> events,
+                     const redact::Redactor& redactor);
 
 }  // namespace fettle::ledger

@@ -15,6 +15,7 @@ static_assert(kIndexBucketRecords % kSegmentRecords == 0, "the keys of a segment
 // A segment that may go.
 struct Due {
   std::uint64_t number = 0;
+  UnixNanos last_recorded_at = 0;
   std::string leaves;
 };
 
@@ -25,11 +26,10 @@ Result<std::optional<Due>> next_due(db::Reader& reader, const WorkspaceId& works
   if (!found) return std::unexpected(found.error());
   if (!*found) return std::nullopt;
   Due due{.number = pruned / kSegmentRecords, .leaves = {}};
-  UnixNanos last_recorded_at = 0;
   auto sealed = reader.fetch("SELECT last_recorded_at FROM audit_segments WHERE workspace = $1 AND number = $2",
-                             {workspace, static_cast<std::int64_t>(due.number)}, last_recorded_at);
+                             {workspace, static_cast<std::int64_t>(due.number)}, due.last_recorded_at);
   if (!sealed) return std::unexpected(sealed.error());
-  if (!*sealed || last_recorded_at >= recorded_before) return std::nullopt;
+  if (!*sealed || due.last_recorded_at >= recorded_before) return std::nullopt;
   auto leaves = StoredTree(reader, workspace, size).leaves(due.number);
   if (!leaves) return std::unexpected(leaves.error());
   for (const Digest& leaf : *leaves) due.leaves += bytes_of(leaf);
@@ -53,6 +53,9 @@ Result<void> prune(db::Transaction& tx, const WorkspaceId& workspace, const Due&
       tx.execute("DELETE FROM audit_index WHERE workspace = $1 AND bucket = $2 AND position >= $3 AND position <= $4",
                  {workspace, index_bucket(static_cast<std::uint64_t>(from)), from, to});
   if (!index) return std::unexpected(index.error());
+  auto names = tx.execute("DELETE FROM audit_names WHERE workspace = $1 AND recorded_at <= $2",
+                          {workspace, due.last_recorded_at});
+  if (!names) return std::unexpected(names.error());
   for (const db::Sql& sql :
        {db::Sql("DELETE FROM audit_details WHERE workspace = $1 AND position >= $2 AND position <= $3"),
         db::Sql("DELETE FROM audit_records WHERE workspace = $1 AND position >= $2 AND position <= $3")}) {

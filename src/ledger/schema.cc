@@ -114,10 +114,24 @@ const db::Migration& first() {
   return migration;
 }
 
+// A name that a sender gives to an audit record is its own: the index knows it only once the record is chained.
+const db::Migration& second() {
+  static const db::Migration migration = {
+      "ledger",
+      2,
+      "names of audit records",
+      {
+          "CREATE TABLE audit_names (workspace TEXT NOT NULL, audit_id TEXT NOT NULL, recorded_at BIGINT NOT NULL, "
+          "PRIMARY KEY (workspace, audit_id))",
+          "CREATE INDEX audit_names_age ON audit_names (workspace, recorded_at)",
+      }};
+  return migration;
+}
+
 }  // namespace
 
 const db::Migrations& migrations() {
-  static const db::Migrations list = {first()};
+  static const db::Migrations list = {first(), second()};
   return list;
 }
 

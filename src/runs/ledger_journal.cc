@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
+#include <memory>
+#include <string>
 #include <utility>
 
+#include "ledger/cleaning.h"
 #include "ledger/events.h"
 
 namespace fettle::runs {
@@ -73,10 +77,21 @@ Result<void> LedgerJournal::record(db::Transaction& tx, const Scope& scope, cons
 
 Result<void> LedgerJournal::publish(db::Transaction& tx, const Scope& scope, UnixNanos now,
                                     std::span<const Event> events) {
+  const std::shared_ptr<const redact::Redactor> redactor = auditor_.redactor();
   std::vector<ledger::EventView> out;
   out.reserve(events.size());
-  for (const Event& event : events) out.push_back({event.type, now, event.identifiers, event.body});
-  return ledger::publish(tx, scope, out);
+  std::deque<std::string> cleaned;  // stays where it is while it grows
+  for (const Event& event : events) {
+    std::string_view body = event.body;
+    // What a worker says of its progress is an object of its own making.
+    if (event.type == "run.progress" && !body.empty()) {
+      std::string& own = cleaned.emplace_back(body);
+      if (auto done = ledger::redact_json(own, event.type, *redactor); !done) return done;
+      body = own;
+    }
+    out.push_back({event.type, now, event.identifiers, body});
+  }
+  return ledger::publish(tx, scope, out, *redactor);
 }
 
 }  // namespace fettle::runs

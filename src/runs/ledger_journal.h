@@ -1,4 +1,5 @@
-// The ledger's audit trail and outbox as this room's journal.
+// The ledger's audit trail and outbox as this room's journal. What it writes is redacted with the auditor's rules: what
+// workers and people say of a run reaches telemetry, streams and webhooks from here.
 #pragma once
 
 #include "ledger/audit.h"

@@ -69,6 +69,22 @@ std::optional<LimitDimension> limit_dimension_named(std::string_view name) {
 
 std::string hold_key_of_slot(std::string_view slot) { return fmt::format("limit:{}", slot); }
 
+namespace {
+
+std::optional<LimitRule> find_limit(View& view, LimitDimension dimension, std::string_view value) {
+  LimitRule rule{.dimension = dimension, .value = std::string(value), .concurrency_max = {}, .rate_max = {}};
+  std::optional<std::int64_t> period;
+  if (!view.first("SELECT concurrency_max, rate_max, rate_period_ns FROM run_limits WHERE workspace = $1 AND"
+                  " dimension = $2 AND value = $3",
+                  {view.workspace(), to_string(dimension), value}, rule.concurrency_max, rule.rate_max, period)) {
+    return std::nullopt;
+  }
+  rule.rate_period = std::chrono::nanoseconds(period.value_or(0));
+  return rule;
+}
+
+}  // namespace
+
 Result<void> set_limit(Unit& unit, const LimitRule& rule) {
   if (auto good = check_name("value", rule.value, unit.limits()); !good) return good;
   if (!rule.concurrency_max && !rule.rate_max) {
@@ -80,6 +96,8 @@ Result<void> set_limit(Unit& unit, const LimitRule& rule) {
   if (rule.rate_period < std::chrono::milliseconds(1) || rule.rate_period > std::chrono::hours(24 * 31)) {
     return fail(ErrorCode::kInvalidArgument, "rate_period must be from 1 ms to 31 days");
   }
+  Audit audit = limit_audit("limit.set", rule.dimension, rule.value);
+  if (const auto before = find_limit(unit, rule.dimension, rule.value)) audit.before = rule_json(*before);
   unit.execute(
       "INSERT INTO run_limits (workspace, dimension, value, concurrency_max, rate_max, rate_period_ns)"
       " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace, dimension, value) DO UPDATE SET"
@@ -87,18 +105,19 @@ Result<void> set_limit(Unit& unit, const LimitRule& rule) {
       " rate_period_ns = excluded.rate_period_ns",
       {unit.workspace(), to_string(rule.dimension), rule.value, rule.concurrency_max, rule.rate_max,
        rule.rate_period.count()});
-  Audit audit = limit_audit("limit.set", rule.dimension, rule.value);
   audit.after = rule_json(rule);
   unit.audit(std::move(audit));
   return {};
 }
 
 Result<void> remove_limit(Unit& unit, LimitDimension dimension, std::string_view value) {
-  const std::int64_t gone =
-      unit.execute("DELETE FROM run_limits WHERE workspace = $1 AND dimension = $2 AND value = $3",
-                   {unit.workspace(), to_string(dimension), value});
-  if (gone == 0) return fail(ErrorCode::kNotFound, fmt::format("there is no limit {}", slot_of(dimension, value)));
-  unit.audit(limit_audit("limit.remove", dimension, value));
+  const auto before = find_limit(unit, dimension, value);
+  if (!before) return fail(ErrorCode::kNotFound, fmt::format("there is no limit {}", slot_of(dimension, value)));
+  unit.execute("DELETE FROM run_limits WHERE workspace = $1 AND dimension = $2 AND value = $3",
+               {unit.workspace(), to_string(dimension), value});
+  Audit audit = limit_audit("limit.remove", dimension, value);
+  audit.before = rule_json(*before);
+  unit.audit(std::move(audit));
   return {};
 }
 

@@ -48,6 +48,20 @@ std::string ref_in(Collection collection, const json::object& fields) {
   return {};
 }
 
+// By which the event of a record is found beside its own reference.
+void add_trace(Identifiers& out, const json::object& fields) {
+  constexpr std::pair<std::string_view, std::string_view> kTraced[] = {
+      {"trace_id", "traceId"}, {"span_id", "spanId"}, {"request_id", "requestId"}, {"correlation_id", "correlationId"},
+      {"step_id", "stepId"},   {"agent", "agent"}};
+  for (const auto& [name, camel] : kTraced) {
+    if (std::ranges::find(out, name, &Identifier::name) != out.end()) continue;
+    std::string value = text_in(fields, {name, camel});
+    // A record is worth more than an identifier too long to be one.
+    if (value.empty() || value.size() > ledger::kIdentifierValueBytesMax) continue;
+    out.push_back({std::string(name), std::move(value)});
+  }
+}
+
 // ---- workflow_failures: a table with columns, which the engine writes as well --------------------------------------
 
 #define FETTLE_FAILURE_COLUMNS \
@@ -144,8 +158,9 @@ Result<Record> write_failure(Unit& unit, std::string_view id, json::object field
   }
   JsonObject body;
   body.add("status", status).add("message", message);
-  unit.event("workflow_failure.recorded", {{"run_id", run_ref}, {"step_id", step}, {"client_id", client}},
-             std::move(body).text());
+  Identifiers identifiers = {{"run_id", run_ref}, {"step_id", step}, {"client_id", client}};
+  add_trace(identifiers, fields);
+  unit.event("workflow_failure.recorded", std::move(identifiers), std::move(body).text());
   Record out;
   out.id = format_number(prefix_of(Collection::kWorkflowFailures), number);
   if (auto written = get_record(unit, Collection::kWorkflowFailures, out.id)) out = std::move(*written);
@@ -220,8 +235,10 @@ Result<Record> write_record(Unit& unit, Collection collection, std::string_view 
   const std::string_view ref_name = collection == Collection::kAgentLogs   ? "run_id"
                                     : collection == Collection::kAgentRuns ? "correlation_id"
                                                                            : "event_key";
-  unit.event(fmt::format("{}.{}", to_string(collection), before ? "updated" : "created"),
-             {{"client_id", out.client}, {std::string(ref_name), out.ref}}, std::move(body).text());
+  Identifiers identifiers = {{"client_id", out.client}, {std::string(ref_name), out.ref}};
+  add_trace(identifiers, *object);
+  unit.event(fmt::format("{}.{}", to_string(collection), before ? "updated" : "created"), std::move(identifiers),
+             std::move(body).text());
   return out;
 }
 

@@ -212,23 +212,56 @@ std::vector<InFlight> list_in_flight(View& view, const Reach& reach, std::int32_
   return out;
 }
 
+namespace {
+
+std::optional<ActionClass> find_action_class(View& view, std::string_view name) {
+  ActionClass found{.name = std::string(name)};
+  std::int64_t cache = 0;
+  if (!view.first("SELECT cache_ns, fail_open FROM action_classes WHERE workspace = $1 AND name = $2",
+                  {view.workspace(), name}, cache, found.fail_open)) {
+    return std::nullopt;
+  }
+  found.cache = std::chrono::nanoseconds(cache);
+  return found;
+}
+
+std::string class_json(const ActionClass& one) {
+  JsonObject out;
+  out.add("cache_ns", one.cache.count()).add("fail_open", one.fail_open);
+  return std::move(out).text();
+}
+
+Audit class_audit(std::string_view action, std::string_view name, const std::optional<ActionClass>& before) {
+  Audit audit;
+  audit.action = action;
+  audit.target_type = "action_class";
+  audit.target_id = name;
+  if (before) audit.before = class_json(*before);
+  return audit;
+}
+
+}  // namespace
+
 Result<void> set_action_class(Unit& unit, const ActionClass& action_class) {
   if (auto good = check_name("name", action_class.name, unit.limits()); !good) return good;
   if (action_class.cache < std::chrono::nanoseconds(0) || action_class.cache > std::chrono::hours(1)) {
     return fail(ErrorCode::kInvalidArgument, "cache must be from 0 to 1 h");
   }
+  Audit audit = class_audit("action_class.set", action_class.name, find_action_class(unit, action_class.name));
   unit.execute(
       "INSERT INTO action_classes (workspace, name, cache_ns, fail_open) VALUES ($1, $2, $3, $4)"
       " ON CONFLICT (workspace, name) DO UPDATE SET cache_ns = excluded.cache_ns, fail_open = excluded.fail_open",
       {unit.workspace(), action_class.name, action_class.cache.count(), action_class.fail_open});
-  JsonObject after;
-  after.add("cache_ns", action_class.cache.count()).add("fail_open", action_class.fail_open);
-  Audit audit;
-  audit.action = "action_class.set";
-  audit.target_type = "action_class";
-  audit.target_id = action_class.name;
-  audit.after = std::move(after).text();
+  audit.after = class_json(action_class);
   unit.audit(std::move(audit));
+  return {};
+}
+
+Result<void> remove_action_class(Unit& unit, std::string_view name) {
+  const auto before = find_action_class(unit, name);
+  if (!before) return fail(ErrorCode::kNotFound, "no such action class is set");
+  unit.execute("DELETE FROM action_classes WHERE workspace = $1 AND name = $2", {unit.workspace(), name});
+  unit.audit(class_audit("action_class.remove", name, before));
   return {};
 }
 
@@ -251,12 +284,8 @@ Result<MayI> may_i(View& view, const Reach& work, std::string_view action_class)
     return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
   }
   MayI answer;
-  answer.action_class.name = std::string(action_class.empty() ? kDefaultClass : action_class);
-  std::int64_t cache = 0;
-  if (view.first("SELECT cache_ns, fail_open FROM action_classes WHERE workspace = $1 AND name = $2",
-                 {view.workspace(), answer.action_class.name}, cache, answer.action_class.fail_open)) {
-    answer.action_class.cache = std::chrono::nanoseconds(cache);
-  }
+  const std::string_view name = action_class.empty() ? std::string_view(kDefaultClass) : action_class;
+  answer.action_class = find_action_class(view, name).value_or(ActionClass{.name = std::string(name)});
   const ActiveSwitches switches(view);
   if (const Switch* stop = switches.stops(work)) {
     answer.allowed = false;

@@ -78,7 +78,10 @@ struct ActionClass {
   std::chrono::nanoseconds cache = std::chrono::seconds(5);  // an answer holds so long
   bool fail_open = false;
 };
+// Audited with before and after.
 Result<void> set_action_class(Unit& unit, const ActionClass& action_class);
+// Back to the default. kNotFound when it was not set.
+Result<void> remove_action_class(Unit& unit, std::string_view name);
 std::vector<ActionClass> list_action_classes(View& view);
 
 struct MayI {

@@ -251,10 +251,12 @@ int enqueue_run(const RemoteCommand& how, const EnqueueCommand& run) {
   return 0;
 }
 
-int change_run(const RemoteCommand& how, const std::string& run, const std::string& change, const std::string& reason) {
+namespace {
+
+int post_change(const RemoteCommand& how, const std::string& run, std::string_view change, const json::object& body) {
   Remote remote(how.remote);
-  auto answer = remote.send("POST", fmt::format("/api/v1/runs/{}/{}", http::percent_encode(run), change),
-                            json::serialize(json::object{{"reason", reason}}));
+  auto answer =
+      remote.send("POST", fmt::format("/api/v1/runs/{}/{}", http::percent_encode(run), change), json::serialize(body));
   if (!answer) return complain(answer.error());
   if (how.json) {
     fmt::print("{}\n", json::serialize(*answer));
@@ -262,6 +264,16 @@ int change_run(const RemoteCommand& how, const std::string& run, const std::stri
     fmt::print("{}  {}\n", text_of(answer->get_object(), "run_id"), text_of(answer->get_object(), "state"));
   }
   return 0;
+}
+
+}  // namespace
+
+int change_run(const RemoteCommand& how, const std::string& run, const std::string& change, const std::string& reason) {
+  return post_change(how, run, change, {{"reason", reason}});
+}
+
+int force_run(const RemoteCommand& how, const std::string& run, const std::string& state, const std::string& reason) {
+  return post_change(how, run, "force", {{"state", state}, {"reason", reason}});
 }
 
 }  // namespace fettle::server

@@ -1,5 +1,5 @@
 // The subcommands with which an operator works over the API of a running server: runs, dead, retry, kill, approve,
-// audit, user, token. As in commands.h each prints to standard output, complains on standard error and returns the exit
+// escalations, workers, audit, user, token. As in commands.h each prints to standard output, complains on standard error and returns the exit
 // code: 0 done, 1 refused, failed or not good, 2 not understood. With `json` it prints what the server answered, one
 // object a line.
 #pragma once
@@ -40,6 +40,9 @@ int enqueue_run(const RemoteCommand& how, const EnqueueCommand& run);
 // cancel, pause, resume, discard: each with a reason.
 int change_run(const RemoteCommand& how, const std::string& run, const std::string& change, const std::string& reason);
 
+// To a terminal state, whatever holds it: for a run that nothing else ends.
+int force_run(const RemoteCommand& how, const std::string& run, const std::string& state, const std::string& reason);
+
 int list_dead(const RemoteCommand& how, const RunSelection& which);
 
 struct RetryCommand {
@@ -69,6 +72,14 @@ int list_in_flight(const RemoteCommand& how, const std::string& id);
 int list_approvals(const RemoteCommand& how, bool all);
 int show_approval(const RemoteCommand& how, const std::string& id);
 int decide_approval(const RemoteCommand& how, const std::string& id, bool approves, const std::string& note);
+
+int list_escalations(const RemoteCommand& how, bool all);
+int assign_escalation(const RemoteCommand& how, const std::string& id, const std::string& owner);
+int resolve_escalation(const RemoteCommand& how, const std::string& id, const std::string& note);
+
+int list_workers(const RemoteCommand& how);
+// It gets no more work; what it has it may end.
+int drain_worker(const RemoteCommand& how, const std::string& id, const std::string& reason);
 
 struct AuditSearch {
   std::vector<std::pair<std::string, std::string>> filters;  // by the API's names

@@ -98,7 +98,7 @@ void add_reason(CLI::App& app, std::string& reason) {
 void add_id(CLI::App& app, std::string& id, const char* what) { app.add_option("id", id, what)->required(); }
 
 void add_runs(Commands& commands) {
-  CLI::App& runs = commands.group("runs", "runs: list, show, watch, start, cancel, pause, resume");
+  CLI::App& runs = commands.group("runs", "runs: list, show, watch, start, cancel, pause, resume, force");
   const auto list = [](CLI::App& app, RunSelection& which) {
     app.add_option("--state", which.states, "only in this state; may be repeated");
     add_selection(app, which);
@@ -141,6 +141,55 @@ void add_runs(Commands& commands) {
         },
         [](const RemoteCommand& how, const Named& run) { return change_run(how, run.id, run.note, run.reason); });
   }
+  commands.command<Named>(
+      runs, "force", "end a run that nothing else ends, whatever holds it",
+      [](CLI::App& app, Named& run) {
+        add_id(app, run.id, "the run");
+        app.add_option("--state", run.note, "as what it ends")
+            ->required()
+            ->check(CLI::IsMember({"succeeded", "failed", "dead", "cancelled", "discarded"}));
+        add_reason(app, run.reason);
+      },
+      [](const RemoteCommand& how, const Named& run) { return force_run(how, run.id, run.note, run.reason); });
+}
+
+void add_escalations(Commands& commands) {
+  CLI::App& group = commands.group("escalations", "what was handed to a person: list, assign, resolve");
+  const auto list = [](CLI::App& app, Named& which) {
+    app.add_flag("--all", which.flag, "those that were resolved, too");
+  };
+  const auto run_list = [](const RemoteCommand& how, const Named& which) { return list_escalations(how, which.flag); };
+  commands.command<Named>(group, list, run_list);
+  commands.command<Named>(group, "list", "what is open, the worst first", list, run_list);
+  commands.command<Named>(
+      group, "assign", "give it an owner",
+      [](CLI::App& app, Named& which) {
+        add_id(app, which.id, "the escalation");
+        app.add_option("owner", which.note, "who sees to it")->required();
+      },
+      [](const RemoteCommand& how, const Named& which) { return assign_escalation(how, which.id, which.note); });
+  commands.command<Named>(
+      group, "resolve", "it is seen to",
+      [](CLI::App& app, Named& which) {
+        add_id(app, which.id, "the escalation");
+        app.add_option("--note", which.note, "what the record is to say");
+      },
+      [](const RemoteCommand& how, const Named& which) { return resolve_escalation(how, which.id, which.note); });
+}
+
+void add_workers(Commands& commands) {
+  CLI::App& group = commands.group("workers", "workers and browser runners: list, drain");
+  const auto nothing = [](CLI::App&, None&) {};
+  const auto list = [](const RemoteCommand& how, const None&) { return list_workers(how); };
+  commands.command<None>(group, nothing, list);
+  commands.command<None>(group, "list", "who is there, with how much to do", nothing, list);
+  commands.command<Named>(
+      group, "drain", "a worker gets no more work; what it has it may end",
+      [](CLI::App& app, Named& which) {
+        add_id(app, which.id, "its runner_id");
+        app.add_option("--reason", which.reason, "why");
+      },
+      [](const RemoteCommand& how, const Named& which) { return drain_worker(how, which.id, which.reason); });
 }
 
 void add_many(CLI::App& app, RetryCommand& command) {
@@ -399,6 +448,8 @@ void add_operator_commands(CLI::App& app, Chosen& chosen, const AddRemoteFlags& 
   add_dead_and_retry(commands);
   add_kill(commands);
   add_approve(commands);
+  add_escalations(commands);
+  add_workers(commands);
   add_audit(commands, chosen);
   add_user(commands);
   add_token(commands);

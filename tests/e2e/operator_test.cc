@@ -65,6 +65,30 @@ class OperatorTest : public testing::Test {
 };
 std::unique_ptr<ServerProcess> OperatorTest::server_;
 
+TEST_F(OperatorTest, ARunIsForcedAnEscalationSeenToAndAWorkerDrained) {
+  const std::string run = enqueue("forced");
+  EXPECT_EQ(fettle({"runs", "force", run, "--state", "running", "--reason", "x"}).exit_code, 2);
+  EXPECT_EQ(fettle({"runs", "force", run, "--state", "failed"}).exit_code, 2) << "and why";
+  EXPECT_THAT(out_of({"runs", "force", run, "--state", "failed", "--reason", "nothing ends it"}),
+              AllOf(HasSubstr(run), HasSubstr("failed")));
+
+  const std::string id(post("/api/v1/escalations", R"({"subject":"Angry client","severity":1,"client_id":"forced"})")
+                           .at("id")
+                           .as_string());
+  EXPECT_THAT(out_of({"escalations"}), AllOf(HasSubstr(id), HasSubstr("Angry client")));
+  EXPECT_THAT(out_of({"escalations", "assign", id, "mara"}), HasSubstr("mara"));
+  EXPECT_THAT(out_of({"escalations", "list"}), HasSubstr("mara"));
+  EXPECT_THAT(out_of({"escalations", "resolve", id, "--note", "called"}), HasSubstr("resolved"));
+  EXPECT_THAT(out_of({"escalations"}), Not(HasSubstr(id)));
+  EXPECT_THAT(out_of({"escalations", "--all"}), HasSubstr(id));
+
+  post("/api/v1/workers", R"({"runner_id":"drained-1"})");
+  EXPECT_THAT(out_of({"workers"}), HasSubstr("drained-1"));
+  EXPECT_THAT(out_of({"workers", "drain", "drained-1", "--reason", "new version"}), HasSubstr("draining"));
+  EXPECT_THAT(out_of({"workers", "list", "--json"}), HasSubstr(R"("state":"draining")"));
+  EXPECT_EQ(fettle({"workers", "drain", "nobody"}).exit_code, 1);
+}
+
 TEST_F(OperatorTest, ARunIsStartedListedAndShown) {
   const std::string run = enqueue("lists");
   EXPECT_THAT(run, StartsWith("run_"));

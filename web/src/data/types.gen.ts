@@ -95,6 +95,27 @@ export type RetryPolicy = {
   readonly retry_after_max_ms?: number;
 };
 
+export type Limit = {
+  /** A key is the `concurrency_key` of runs. */
+  readonly dimension: "client" | "platform" | "workflow" | "key";
+  /** `*`: each value by itself. */
+  readonly value?: string;
+  /** Runs at work at once. */
+  readonly concurrency_max?: number | null;
+  /** Starts in each period. One of the two is needed. */
+  readonly rate_max?: number | null;
+  readonly rate_period_ms?: number | null;
+};
+
+export type ActionClass = {
+  /** As askers of may-I name it. */
+  readonly name?: string;
+  /** How long an answer holds. */
+  readonly cache_ms?: number;
+  /** What askers do when nobody answers: fail open, or closed. */
+  readonly on_unreachable?: "allow" | "refuse";
+};
+
 export type RunDetail = Run & {
   readonly lease: {
     readonly runner_id?: string | null;
@@ -323,6 +344,45 @@ export type AuditList = {
     readonly hash: string;
     /** after, before, payload, summary; null when withheld or erased. */
     readonly details: Readonly<Record<string, unknown>> | null;
+  })[];
+  readonly next_cursor: NextCursor;
+};
+
+export type AuditLogList = {
+  readonly items: readonly ({
+    readonly position: number;
+    readonly at: TimeMs;
+    /** What is hashed. */
+    readonly entry: Readonly<Record<string, unknown>>;
+    readonly hash: string;
+    /** after, before, payload, summary; null when withheld or erased. */
+    readonly details: Readonly<Record<string, unknown>> | null;
+    readonly audit_id: string | null;
+    readonly action_type: string;
+    readonly result: "success" | "fail" | "blocked";
+    readonly created_at: TimeMs;
+    readonly actor_type?: string | null;
+    readonly actor_id?: string | null;
+    readonly role?: string | null;
+    readonly client_id?: string | null;
+    readonly platform?: string | null;
+    readonly surface?: string | null;
+    readonly lane?: string | null;
+    readonly payload_hash?: string | null;
+    readonly policy_snapshot_id?: string | null;
+    readonly request_id?: string | null;
+    readonly correlation_id?: string | null;
+    readonly trace_id?: string | null;
+    readonly span_id?: string | null;
+    readonly job_id?: string | null;
+    readonly ticket_id?: string | null;
+    readonly agent_id?: string | null;
+    readonly tool_name?: string | null;
+    readonly run_id?: string | null;
+    readonly step_id?: string | null;
+    /** Who wrote the record, where that is not who did it. */
+    readonly reported_by?: string | null;
+    readonly proof?: readonly string[];
   })[];
   readonly next_cursor: NextCursor;
 };
@@ -697,6 +757,12 @@ export type Plan = {
   readonly month_micro_usd_max?: number | null;
 };
 
+export type Place = {
+  readonly id: string;
+  readonly name: string;
+  readonly created_at: string;
+};
+
 export type Workspace = {
   readonly id: string;
   readonly name: string;
@@ -909,6 +975,19 @@ export interface ApiGet {
       readonly default: RetryPolicy;
     };
   };
+  readonly "/api/v1/limits": {
+    readonly query: {};
+    readonly answer: {
+      readonly items: readonly Limit[];
+    };
+  };
+  readonly "/api/v1/action-classes": {
+    readonly query: {};
+    readonly answer: {
+      readonly items: readonly ActionClass[];
+      readonly default: ActionClass;
+    };
+  };
   readonly "/api/v1/bulk-jobs": {
     readonly query: {
       readonly limit?: number;
@@ -1047,6 +1126,7 @@ export interface ApiGet {
   };
   readonly "/api/v1/audit_logs": {
     readonly query: {
+      readonly action_type?: string;
       readonly from?: string;
       readonly to?: string;
       readonly action?: string;
@@ -1064,6 +1144,8 @@ export interface ApiGet {
       readonly policy_snapshot_id?: string;
       readonly agent_id?: string;
       readonly ticket_id?: string;
+      readonly tool_name?: string;
+      readonly reported_by?: string;
       readonly result?: "success" | "fail" | "blocked";
       readonly reason?: string;
       readonly actor_type?: string;
@@ -1075,7 +1157,7 @@ export interface ApiGet {
       readonly limit?: number;
       readonly cursor?: string;
     };
-    readonly answer: AuditList;
+    readonly answer: AuditLogList;
   };
   readonly "/api/v1/audit": {
     readonly query: {
@@ -1096,6 +1178,10 @@ export interface ApiGet {
       readonly policy_snapshot_id?: string;
       readonly agent_id?: string;
       readonly ticket_id?: string;
+      readonly tool_name?: string;
+      readonly reported_by?: string;
+      readonly tool_name?: string;
+      readonly reported_by?: string;
       readonly result?: "success" | "fail" | "blocked";
       readonly reason?: string;
       readonly actor_type?: string;
@@ -1206,6 +1292,12 @@ export interface ApiGet {
   readonly "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": {
     readonly query: {};
     readonly answer: WebhookDeliveryWithHistory;
+  };
+  readonly "/api/v1/workspaces": {
+    readonly query: {};
+    readonly answer: {
+      readonly items: readonly Place[];
+    };
   };
   readonly "/api/v1/workspace": {
     readonly query: {};
