@@ -17,8 +17,29 @@ export function program([command, ...args], { cwd = root, env = {} } = {}) {
 const COMPLETED = /^\{"level":"info","requestId":"req_[^"]+","runId":"run_[^"]+","stepId":1,"stepName":"parseEmail","duration":\d+,"tokens":156,"costUsd":0\.0004,"action":"step_completed"\}$/;
 const FAILED = /^\{"level":"error","requestId":"req_[^"]+","runId":"run_[^"]+","stepId":4,"stepName":"createCRMRecord","duration":\d+,"retryCount":3,"error":"API_TIMEOUT: Connection timeout after 5s","action":"step_failed"\}$/;
 
-// Declares the tests of one SDK: `contract` and `lead` are its programs, [command, ...arguments].
-export function agreement({ contract, lead, options = {} }) {
+// What each SDK has a test for under this name, in the spelling of its language.
+const DURABLE = [
+  'a run that sleeps goes on when its time has come',
+  'a run that waits for an event gets its payload',
+  'an event that never comes is told to whoever waits for it',
+  'an approval says who approved, with which note and changes',
+  'a rejection is a decision',
+  'an approval that nobody decides expires',
+  'an approval is asked for once whatever becomes of the attempts',
+  'a question that the server refuses is a dead letter',
+  'a cancelled run stops its handler',
+  'a kill switch stops a run that goes on uncounted when it is lifted',
+  'a lease that was given away stops the handler that held it',
+  'a worker that is stopped lets its handler finish',
+  'what a stopped worker gives back is resumed behind its last step',
+  'a side effect of which nobody knows is settled by looking and never repeated',
+  'every option of a run reaches the server',
+  'records keep what is said of a step and an audit event all that the server takes',
+];
+const letters = (text) => text.toLowerCase().replaceAll(/[^a-z]/g, '');
+
+// Declares the tests of one SDK: `contract`, `durable` and `lead` are its programs, [command, ...arguments].
+export function agreement({ contract, durable, lead, options = {} }) {
   let server;
   before(async () => { server = await startServer(); });
   after(() => server?.stop());
@@ -28,6 +49,13 @@ export function agreement({ contract, lead, options = {} }) {
   test('what the SDK and a server agree on holds', async () => {
     const { code, out, errors } = await run(contract);
     assert.equal(code, 0, out + errors);
+  });
+
+  test('what outlives an attempt is kept in every language', async () => {
+    const { code, out, errors } = await run(durable);
+    assert.equal(code, 0, out + errors);
+    const told = letters(out + errors);
+    for (const name of DURABLE) assert.ok(told.includes(letters(name)), `no test says: ${name}`);
   });
 
   test('a lead whose CRM never answers is tried four times at its last step, and is a dead letter with its cost', async () => {

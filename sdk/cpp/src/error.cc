@@ -129,6 +129,10 @@ Error stop_error(ErrorKind kind) {
   }
 }
 
+Error suspended() {
+  return {.kind = ErrorKind::kSuspended, .code = "suspended", .message = "the run sleeps: return this error"};
+}
+
 Error invalid_value(std::string message) {
   return {.kind = ErrorKind::kInvalidValue, .code = "invalid_value", .message = std::move(message)};
 }

@@ -16,6 +16,7 @@ Error problem_error(int status, const Json& problem, std::string request_id = {}
 Error late_reason(const Json& problem);
 Error stopped(const Json& kill_switch);
 Error stop_error(ErrorKind kind);
+Error suspended();  // the run sleeps or waits
 Error invalid_value(std::string message);
 Json error_object(const Error& error);
 

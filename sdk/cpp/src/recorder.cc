@@ -43,6 +43,7 @@ Recorded Recorder::record(std::string_view collection, const Json& record) {
 Recorded Recorder::agent_log(const AgentLog& log) {
   Json made = members_of(log.ids);
   made.set("level", log.level).set("message", log.message);
+  made.set_if("step_name", log.step_name);
   made.set_if("agent", log.agent).set_if("model", log.model);
   if (log.tokens) made.set("tokens", *log.tokens);
   made.set_if("error", log.error);
@@ -53,6 +54,7 @@ Recorded Recorder::agent_log(const AgentLog& log) {
 Recorded Recorder::workflow_failure(const WorkflowFailure& failure) {
   Json made = members_of(failure.ids);
   made.set_if("workflow", failure.workflow).set("message", failure.message);
+  made.set_if("step_name", failure.step_name);
   if (failure.retry_attempt) made.set("retry_attempt", *failure.retry_attempt);
   made.set_if("error", failure.error);
   if (!failure.payload.is_null()) made.set("payload", failure.payload);
@@ -61,14 +63,16 @@ Recorded Recorder::workflow_failure(const WorkflowFailure& failure) {
 
 Recorded Recorder::audit_event(const AuditEvent& event) {
   Json made = members_of(event.ids);
-  made.set("action", event.action);
+  made.set("action", event.action).set_if("id", event.id);
   made.set_if("actor_type", event.actor.type).set_if("actor_id", event.actor.id).set_if("role", event.actor.role);
   made.set_if("target_type", event.target.type).set_if("target_id", event.target.id);
   made.set_if("platform", event.platform).set_if("policy_snapshot_id", event.policy_snapshot_id);
+  made.set_if("surface", event.surface).set_if("lane", event.lane);
   made.set_if("payload_hash", event.payload_hash).set_if("payload_summary", event.summary);
   made.set_if("result", event.result).set_if("reason", event.reason);
   if (!event.before.is_null()) made.set("before", event.before);
   if (!event.after.is_null()) made.set("after", event.after);
+  if (!event.payload.is_null()) made.set("payload", event.payload);
   set_list(made, "proof", event.proof);
   set_list(made, "evidence", event.evidence);
   if (event.at) made.set("at", rfc3339(*event.at));

@@ -8,10 +8,6 @@ namespace fettle::sdk {
 
 namespace {
 
-Error suspended() {
-  return {.kind = ErrorKind::kSuspended, .code = "suspended", .message = "the run sleeps: return this error"};
-}
-
 std::int64_t ms_between(Clock::Monotonic begin, Clock::Monotonic end) {
   return std::chrono::round<Milliseconds>(end - begin).count();
 }
@@ -236,8 +232,7 @@ Result<Json> Run::wait_for(std::string_view event, const WaitOptions& options) {
   const int step = ++state_.step_count;
   const std::string unique = state_.unique_name(options.name.empty() ? "wait:" + std::string(event) : options.name);
   if (const auto known = state_.memo.find(unique); known != state_.memo.end()) {
-    // The event's payload as it was posted, or this in its place.
-    if (!known->second["timed_out"].as_bool()) return known->second;
+    if (!known->second["expired"].as_bool()) return known->second["payload"];
     return fail({.kind = ErrorKind::kTimedOut, .code = "timed_out", .message = std::string(event) + " did not come"});
   }
   Json members = Json::object({{"step", step}, {"name", unique}, {"event", event}});
@@ -309,6 +304,7 @@ std::future<Result<std::string>> Run::log_workflow_failure(WorkflowFailure failu
 std::future<Result<std::string>> Run::log_audit_event(AuditEvent event) {
   state_.fill(event.ids);
   fill_in(event.platform, platform());
+  fill_in(event.lane, lane());
   return state_.services.core.recorder.audit_event(event);
 }
 

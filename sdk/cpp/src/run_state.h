@@ -24,7 +24,7 @@ struct Run::State : std::enable_shared_from_this<Run::State> {
     const std::function<void(const Error&)>& on_error;
   };
   struct Suspension {
-    std::string op;  // sleep or wait
+    std::string op;  // sleep or wait, or asked, which has been reported by asking
     Json members;
   };
 
@@ -70,6 +70,7 @@ struct Run::State : std::enable_shared_from_this<Run::State> {
   Clock::Monotonic deadline;       // when the lease ends if no heartbeat gets through
   bool beating = false;            // a heartbeat is on its way
   bool late = false;               // the server has said that the lease is gone
+  bool asking = false;             // a question that ends the lease is on its way, or was taken
   bool finished = false;           // the last report has been made
 };
 

@@ -289,6 +289,7 @@ void Worker::Impl::finish(const RunState& run, std::string_view op, Json members
     const auto held = held_.find(run->run_id);
     if (held != held_.end() && held->second == run) held_.erase(held);
   }
+  if (op == "asked") return;  // the lease has ended with the question
   run->add_spent(members);
   run->report(op, members, [this, run](const Result<Json>& answer) {
     if (!answer && !answer.error().is_late()) tell(answer.error());
@@ -320,7 +321,7 @@ void Worker::Impl::beat() {
     std::optional<Json> progress;
     {
       const std::lock_guard lock(run->mutex);
-      if (run->beating || run->late) continue;  // one is on its way, or in vain
+      if (run->beating || run->late || run->asking) continue;  // one is on its way, or in vain
       run->beating = true;
       progress.swap(run->progressed);
     }

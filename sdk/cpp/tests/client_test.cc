@@ -99,21 +99,30 @@ TEST_F(ClientTest, EachOfManyRunsHasItsOwnResult) {
 
 TEST_F(ClientTest, RecordsCarryTheIdentifiersOfTheContext) {
   const Carrying carrying({.traceparent = kTraceparent, .correlation_id = "c_1"});
-  (void)client_.log_agent_failure({.message = "failed", .error = "no", .ids = {.run_id = "run_1", .step_id = "4"}});
+  (void)client_.log_agent_failure(
+      {.message = "failed", .step_name = "post", .error = "no", .ids = {.run_id = "run_1", .step_id = "4"}});
   (void)client_.log_workflow_failure({.message = "failed", .workflow = "lead", .retry_attempt = 0});
-  (void)client_.log_audit_event(
-      {.action = "job.delete", .actor = {.id = "u_1", .type = "user"}, .target = {.id = "j_1"}, .summary = "gone"});
+  (void)client_.log_audit_event({.action = "job.delete",
+                                 .id = "mine-1",
+                                 .actor = {.id = "u_1", .type = "user"},
+                                 .target = {.id = "j_1"},
+                                 .surface = "api",
+                                 .lane = "background",
+                                 .summary = "gone",
+                                 .payload = Json::object({{"id", 1}})});
   client_.flush();
   const std::string ids =
       R"("correlation_id":"c_1","trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331",)";
   EXPECT_EQ(
       server_->records["agent_logs"].at(0),
-      *Json::parse("{" + ids + R"("run_id":"run_1","step_id":"4","level":"error","message":"failed","error":"no"})"));
+      *Json::parse("{" + ids + R"("run_id":"run_1","step_id":"4","level":"error","message":"failed","step_name":"post",
+                                        "error":"no"})"));
   EXPECT_EQ(server_->records["workflow_failures"].at(0),
             *Json::parse("{" + ids + R"("workflow":"lead","message":"failed","retry_attempt":0})"));
   EXPECT_EQ(server_->records["audit_logs"].at(0),
-            *Json::parse("{" + ids + R"("action":"job.delete","actor_type":"user","actor_id":"u_1","target_id":"j_1",
-                                        "payload_summary":"gone"})"));
+            *Json::parse("{" + ids +
+                         R"("action":"job.delete","id":"mine-1","actor_type":"user","actor_id":"u_1","target_id":"j_1",
+                                        "surface":"api","lane":"background","payload_summary":"gone","payload":{"id":1}})"));
 }
 
 TEST_F(ClientTest, AnObservedRunReportsItsStepsAndItsEnd) {

@@ -184,6 +184,7 @@ FakeServer::Handled FakeServer::handle(const std::string& path, const Json& body
     return {200, Json::object({{"results", made}})};
   }
   if (path == "/events") return {200, Json::object()};
+  if (path == "/approvals") return question(body);
   if (path == "/may-i") return {200, verdict};
   if (path == "/agent_logs" || path == "/workflow_failures" || path == "/audit_logs") {
     Json::Array made;
@@ -240,6 +241,7 @@ Json FakeServer::report(const Json& report) {
     merge(late, run.why);
     return Json::object({{"ok", false}, {"error", late}});
   }
+  run.reports.push_back(report);
   const std::string op(report["op"].as_string());
   if (op == "step_complete") {
     run.steps.push_back(
@@ -262,6 +264,13 @@ Json FakeServer::report(const Json& report) {
     answer.set("will_retry", true).set("retry_after_ms", 1);
   }
   return answer;
+}
+
+FakeServer::Handled FakeServer::question(const Json& body) {
+  FakeRun& run = *runs.at(std::string(body["run_id"].as_string()));
+  if (body["fence"].as_int() != run.fence || run.state != "leased") return {409, problem(409, "conflict")};
+  run.state = "waiting";
+  return {200, Json::object({{"state", "parked"}, {"result", nullptr}})};
 }
 
 FakeServer::Handled FakeServer::reserve(const Json& body) {

@@ -76,6 +76,7 @@ struct FakeRun {
   Json error;
   Json result;
   std::vector<Json> late;
+  std::vector<Json> reports;
 };
 
 class FakeServer final : public Transport {
@@ -112,6 +113,7 @@ class FakeServer final : public Transport {
   Json create(const Json& run);
   Json lease(const Json& body, const std::stop_token& stop);
   Json report(const Json& report);
+  Handled question(const Json& body);
   Handled reserve(const Json& body);
   Handled effect(const std::string& id, const std::string& verb, const Json& body);
 

@@ -378,14 +378,14 @@ TEST_F(WorkerTest, ARunThatWaitsForAnEventGetsItsPayloadOrATimeout) {
   const Json wait = server_->reports("wait").at(0);
   EXPECT_EQ(wait["key"], Json("inv_1"));
   EXPECT_EQ(wait["name"], Json("wait:paid"));
-  run->steps.push_back(Json::object({{"name", "wait:paid"}, {"status", "completed"}, {"result", 5}}));
+  run->steps.push_back(
+      Json::object({{"name", "wait:paid"}, {"status", "completed"}, {"result", Json::object({{"payload", 5}})}}));
   server_->ready(*run);
   ASSERT_TRUE(reaches(run, "succeeded"));
   EXPECT_EQ(run->result, Json(5));
   const auto late = server_->add(
       "lead", Json::object(),
-      {Json::object(
-          {{"name", "wait:paid"}, {"status", "completed"}, {"result", Json::object({{"timed_out", true}})}})});
+      {Json::object({{"name", "wait:paid"}, {"status", "completed"}, {"result", Json::object({{"expired", true}})}})});
   ASSERT_TRUE(reaches(late, "failed"));
   EXPECT_EQ(late->error["code"], Json("timed_out"));
 }

@@ -80,7 +80,7 @@ class AuditEvent(Identifiers):
     """Who did what to what (`audit_logs`)."""
 
     action: str
-    #: The sender's own, when it has one; the server gives one otherwise.
+    #: The sender's own: whatever comes under it again is the same event. The server gives one without.
     id: str | None = None
     actor: Actor | None = None
     target: Target | None = None

@@ -55,7 +55,7 @@ class Services:
 
 class Run:
     """Valid until the handler has returned, from any thread. A handler may run several times: after a failure, after
-    sleep() and wait_for(), and after its worker died. What it does outside of step() it does each time."""
+    sleep(), wait_for() and approval(), and after its worker died. What it does outside of step() it does each time."""
 
     def __init__(
         self,
@@ -165,9 +165,10 @@ class Run:
         step, unique = self._next_step(name or f"wait:{event}")
         if unique in self._memo:
             result = self._memo[unique]
-            if isinstance(result, dict) and result.get("timed_out") is True:
+            if result.get("expired"):
                 raise TimeoutError(f"{event} did not come in time")
-            return result
+            payload: Json = result.get("payload")
+            return payload
         expires_at = None if timeout is None else self._time(timeout)
         members = {"step": step, "name": unique, "event": event, "key": key, "expires_at": expires_at}
         self._suspension = ("wait", without_none(members))
@@ -195,20 +196,10 @@ class Run:
         _, unique = self._next_step(f"approval:{name}")
         if unique in self._memo:
             return decision_of(self._memo[unique])
-        until = expires_at or timeout
-        question = {
-            "run_id": self.run_id,
-            "fence": self._fence,
-            "step": unique,
-            "title": title,
-            "role": role,
-            "details": details if note is None else {**(details or {}), "note": note},
-            "expires_at": None if until is None else self._time(until),
-        }
-        body = json_bytes(without_none(question), unique)
         self._asking = True  # its answer ends the lease: no heartbeat may come behind it
         try:
             self._before_asking(unique)
+            body = self._question(unique, title, role, details, note, expires_at or timeout)
             answer = self._services.caller.post("/api/v1/approvals", body)
             if answer["state"] == "done":
                 self._asking = False
@@ -326,6 +317,26 @@ class Run:
     def _spent(self) -> dict[str, Json]:
         used = self._used
         return {"tokens": used.tokens, "cost_usd": used.cost_usd} if used.tokens or used.cost_usd else {}
+
+    def _question(
+        self,
+        step: str,
+        title: str,
+        role: Role | None,
+        details: Mapping[str, Json] | None,
+        note: str | None,
+        until: datetime | timedelta | None,
+    ) -> bytes:
+        question = {
+            "run_id": self.run_id,
+            "fence": self._fence,
+            "step": step,
+            "title": title,
+            "role": role,
+            "details": details if note is None else {**(details or {}), "note": note},
+            "expires_at": None if until is None else self._time(until),
+        }
+        return json_bytes(without_none(question), step)
 
     def _before_asking(self, question: str) -> None:
         """Whatever was reported before has arrived when this has. A question carries no usage, so what was used outside

@@ -315,12 +315,12 @@ class WorkerTest(ServerTest):
         made = self.run_one(handler)
         (wait,) = self.server.reports("wait")
         self.assertEqual((wait["event"], wait["key"], wait["name"]), ("paid", "inv_1", "wait:paid"))
-        made.steps.append({"name": "wait:paid", "status": "completed", "result": {"amount": 5}})
+        made.steps.append({"name": "wait:paid", "status": "completed", "result": {"payload": {"amount": 5}}})
         self.server.ready(made)
         self.server.until(lambda: made.state == "succeeded")
         self.assertEqual(made.result, {"amount": 5})
         late = self.server.add(
-            "lead", steps=[{"name": "wait:paid", "status": "completed", "result": {"timed_out": True}}]
+            "lead", steps=[{"name": "wait:paid", "status": "completed", "result": {"expired": True}}]
         )
         self.server.until(lambda: late.state == "failed")
         self.assertEqual(late.error["type"], "TimeoutError")

@@ -9,8 +9,8 @@ import type { Json } from './wire.ts';
 
 export type Handler<P extends Json = Json> = (run: RunContext<P>) => Promise<Json | void> | Json | void;
 
-// Valid until the handler has returned. A handler may run several times: after a failure, after sleep() and waitFor(),
-// and after its worker died. What it does outside of step() it does each time.
+// Valid until the handler has returned. A handler may run several times: after a failure, after sleep(), waitFor() and
+// approval(), and after its worker died. What it does outside of step() it does each time.
 export class RunContext<P extends Json = Json> {
   readonly #run: LeasedRun;
   constructor(run: LeasedRun) {

@@ -40,7 +40,7 @@ export interface WorkflowFailure extends Identifiers {
 
 // Who did what to what (`audit_logs`).
 export interface AuditEvent extends Identifiers {
-  // The sender's own, when it has one; the server gives one otherwise.
+  // The sender's own: whatever comes under it again is the same event. The server gives one without.
   readonly id?: string | undefined;
   readonly action: string;
   readonly actor?: { readonly type?: string; readonly id: string; readonly role?: string } | undefined;

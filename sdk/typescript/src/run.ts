@@ -11,7 +11,7 @@ import { CALL_RETRY, type RetryPolicy, fullJitterMs } from './retry.ts';
 import type { Performed, SideEffectOptions, SideEffectResult, SideEffects, Verdict } from './side_effect.ts';
 import { type Logger, logStepCompleted, logStepFailed } from './step_log.ts';
 import { spanned } from './trace.ts';
-import type { ApprovalAnswer, Json, Lease, LeasedStep, ReportAnswer } from './wire.ts';
+import type { ApprovalAnswer, Json, Lease, LeasedStep, ReportAnswer, WaitResult } from './wire.ts';
 
 // Leaves the handler when the run goes to sleep; only the worker catches it.
 export class Suspended extends FettleError {
@@ -194,9 +194,8 @@ export class LeasedRun {
     const step = ++this.#stepCount;
     const known = this.#remembered(unique);
     if (known) {
-      // The event's payload as it was posted, or this in its place.
-      const result = known.result as { timed_out?: boolean } | null | undefined;
-      return result?.timed_out === true ? undefined : (known.result ?? null);
+      const result = known.result as WaitResult | null | undefined;
+      return result?.expired === true ? undefined : (result?.payload ?? null);
     }
     const { clock } = this.#services.caller;
     const expires =
@@ -213,10 +212,10 @@ export class LeasedRun {
     const known = this.#remembered(unique);
     if (known) return decisionOf(known.result);
     const { caller } = this.#services;
-    const question = approvalJson(this.lease, unique, options, caller.clock);
     this.asking = true; // its answer ends the lease: no heartbeat may come behind it
     try {
       await this.#beforeAsking(unique);
+      const question = approvalJson(this.lease, unique, options, caller.clock);
       const answer = await caller.post<ApprovalAnswer>('/api/v1/approvals', question);
       if (answer.state === 'done') {
         this.asking = false;

@@ -87,6 +87,12 @@ export interface ReportAnswer {
   readonly retry_after_ms?: number;
 }
 
+// Of a step that waited for an event.
+export interface WaitResult {
+  readonly payload?: Json;
+  readonly expired?: boolean;
+}
+
 // Of a question that a run asks: it waits, or the answer is there already.
 export interface ApprovalAnswer {
   readonly state: 'parked' | 'done';

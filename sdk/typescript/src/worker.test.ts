@@ -530,21 +530,21 @@ test('a run that waits for an event gets its payload, or nothing when it never c
   const bench = await working(t, {
     lead: async (run) => [
       (await run.waitFor('paid', { timeoutMs: 1_000 })) ?? null,
-      (await run.waitFor('shipped', { key: 'k', name: 'ship' })) ?? null,
+      (await run.waitFor('shipped', { key: 'k', name: 'ship' })) === undefined,
     ],
   });
   const one = bench.server.add('lead');
   await bench.worker.start();
   await until('it waits', () => one.state === 'waiting');
-  one.steps.push({ name: 'wait:paid', status: 'completed', result: { sum: 3 } });
+  one.steps.push({ name: 'wait:paid', status: 'completed', result: { payload: { sum: 3 } } });
   bench.server.ready(one.id);
   await until('it waits again', () => bench.server.reports('wait').length === 2);
   const { op: _op, run_id: _run, fence: _fence, ...wait } = bench.server.reports('wait')[1] ?? {};
   assert.deepEqual(wait, { step: 2, event: 'shipped', key: 'k', name: 'ship' });
-  one.steps.push({ name: 'ship', status: 'completed', result: { timed_out: true } });
+  one.steps.push({ name: 'ship', status: 'completed', result: { expired: true } });
   bench.server.ready(one.id);
   await until('it succeeds', () => one.state === 'succeeded');
-  assert.deepEqual(one.result, [{ sum: 3 }, null]);
+  assert.deepEqual(one.result, [{ sum: 3 }, true]);
 });
 
 test('side effects, records and questions of a run carry its identifiers', async (t) => {

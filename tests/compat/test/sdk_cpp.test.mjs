@@ -6,7 +6,9 @@ import { root } from '../server.mjs';
 // Beside the server that is tested.
 const build = process.env.FETTLE_BINARY
   ? resolve(dirname(process.env.FETTLE_BINARY), '..') : join(root, 'build/release');
+const tests = join(build, 'test/sdk_cpp_test');
 agreement({
-  contract: [join(build, 'test/sdk_cpp_test'), '--gtest_filter=ContractTest.*'],
+  contract: [tests, '--gtest_filter=ContractTest.*'],
+  durable: [tests, '--gtest_filter=DurableTest.*'],
   lead: [join(build, 'bin/leads_example')],
 });

@@ -6,6 +6,7 @@ import { root } from '../server.mjs';
 const folder = join(root, 'sdk/python');
 agreement({
   contract: ['python3', '-m', 'unittest', 'tests.test_contract'],
+  durable: ['python3', '-m', 'unittest', '-v', 'tests.test_durable'],
   lead: ['python3', join(root, 'examples/leads/leads.py')],
   options: { cwd: folder, env: { PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: '1' } },
 });

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "fettle/sdk/approval.h"
 #include "fettle/sdk/may_i.h"
 #include "fettle/sdk/records.h"
 #include "fettle/sdk/retry.h"
@@ -30,9 +31,9 @@ struct Progress {
   std::string note;
 };
 
-// Valid until the handler has returned. Steps, sleeps and waits belong to the handler's thread; anything else may be
-// called from any thread. A handler may run several times: after a failure, after sleep() and wait_for(), and after its
-// worker died. What it does outside of step() it does each time.
+// Valid until the handler has returned. Steps, sleeps, waits and questions belong to the handler's thread; anything
+// else may be called from any thread. A handler may run several times: after a failure, after sleep(), wait_for() and
+// approval(), and after its worker died. What it does outside of step() it does each time.
 class Run {
  public:
   struct State;
@@ -69,6 +70,10 @@ class Run {
   Result<void> sleep_until(Clock::Wall until, std::string_view name = "sleep");
   // Likewise, until somebody posts the event: its payload, or kTimedOut when it never came.
   Result<Json> wait_for(std::string_view event, const WaitOptions& options = {});
+
+  // Likewise, until a person has decided or the question has expired. Asked once: every later attempt gets the same
+  // decision. Questions of the same name in one run are told apart by the order of the calls.
+  Result<ApprovalDecision> approval(std::string_view name, const ApprovalOptions& options);
 
   // A line on the run's record.
   void log(std::string_view level, std::string_view message, Json payload = {});
