@@ -3,6 +3,7 @@
 // PostgreSQL, on the disk under TMPDIR.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -144,11 +145,16 @@ void Verify(benchmark::State& state) {
   const auto file = ledger.store.folder() / "bundle";
   must(export_bundle(*ledger.database, kScope, {}, file, ledger.clock));
   const auto rate = [&](const char* name, const auto& verify) {
-    const double begin = cpu_seconds();
-    const auto report = verify();
-    must(report);
-    if (report->bad || report->to != kCount) std::abort();
-    state.counters[name] = static_cast<double>(kCount) / (cpu_seconds() - begin);
+    // The best of three: what else the machine does takes caches, too.
+    double best = 0;
+    for (int i = 0; i < 3; ++i) {
+      const double begin = cpu_seconds();
+      const auto report = verify();
+      must(report);
+      if (report->bad || report->to != kCount) std::abort();
+      best = std::max(best, static_cast<double>(kCount) / (cpu_seconds() - begin));
+    }
+    state.counters[name] = best;
   };
   for (auto _ : state) {
     rate("bundle_per_s", [&] { return verify_bundle(file, {}); });

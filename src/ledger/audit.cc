@@ -110,8 +110,8 @@ Result<void> Auditor::record(db::Transaction& tx, const Scope& scope, std::vecto
     return fail(ErrorCode::kTooLarge,
                 fmt::format("audit records of {} bytes, at most {} at once", packed.size(), kAuditBytesMax));
   }
-  auto written = tx.execute("INSERT INTO audit_pending (workspace, recorded_at, records) VALUES ($1, $2, $3)",
-                            {scope.workspace, impl_->clock.now(), db::BlobView{packed}});
+  const db::Value values[] = {scope.workspace, impl_->clock.now(), db::BlobView{packed}};
+  auto written = tx.post("INSERT INTO audit_pending (workspace, recorded_at, records) VALUES ($1, $2, $3)", 3, values);
   if (!written) return std::unexpected(std::move(written).error().within("recording an audit"));
   impl_->records.add(static_cast<double>(records.size()));
   for (std::size_t i = 0; i < counts.size(); ++i) {

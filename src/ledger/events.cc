@@ -104,8 +104,8 @@ Result<void> publish(db::Transaction& tx, const Scope& scope, std::span<const Ev
     return fail(ErrorCode::kTooLarge,
                 fmt::format("events of {} bytes, at most {} at once", packed.size(), kEventsBytesMax));
   }
-  auto written = tx.execute("INSERT INTO outbox (workspace, event_count, events) VALUES ($1, $2, $3)",
-                            {scope.workspace, static_cast<std::int64_t>(events.size()), db::BlobView{packed}});
+  const db::Value values[] = {scope.workspace, static_cast<std::int64_t>(events.size()), db::BlobView{packed}};
+  auto written = tx.post("INSERT INTO outbox (workspace, event_count, events) VALUES ($1, $2, $3)", 3, values);
   if (!written) return std::unexpected(std::move(written).error().within("publishing events"));
   return {};
 }

@@ -11,7 +11,7 @@ namespace fettle::ledger {
 
 using Digest = std::array<unsigned char, 32>;
 
-// Of the parts, one behind the other. Thread-safe; keeps a context for each thread.
+// Of the parts, one behind the other. Thread-safe.
 Digest sha256(std::initializer_list<std::string_view> parts);
 inline Digest sha256(std::string_view bytes) { return sha256({bytes}); }
 

@@ -72,7 +72,8 @@ std::optional<Digest> MerkleTree::append(const Digest& leaf, unsigned level) {
   peaks_.push_back(leaf);
   if (level == 0) completed = leaf;
   ++size_;
-  for (unsigned height = 1; height < 64 && size_ % (std::uint64_t{1} << height) == 0; ++height) {
+  const auto heights = static_cast<unsigned>(std::countr_zero(size_));
+  for (unsigned height = 1; height <= heights; ++height) {
     const Digest right = peaks_.back();
     peaks_.pop_back();
     peaks_.back() = node_hash(peaks_.back(), right);

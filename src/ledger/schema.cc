@@ -128,10 +128,25 @@ const db::Migration& second() {
   return migration;
 }
 
+// PostgreSQL packs what is long before it stores it, which took it an eighth of its time for these columns: they are
+// written once, read once or twice and soon removed. lz4 takes a tenth of that; a server that was built without it goes
+// on as before.
+const db::Migration& third() {
+  static const db::Migration migration = {
+      "ledger",
+      3,
+      "quicker packing of what passes through",
+      {Sql("",
+           "DO $$ BEGIN EXECUTE 'ALTER TABLE audit_pending ALTER COLUMN records SET COMPRESSION lz4'; EXECUTE 'ALTER "
+           "TABLE outbox ALTER COLUMN events SET COMPRESSION lz4'; EXCEPTION WHEN feature_not_supported OR "
+           "syntax_error OR invalid_parameter_value THEN NULL; END $$")}};
+  return migration;
+}
+
 }  // namespace
 
 const db::Migrations& migrations() {
-  static const db::Migrations list = {first(), second()};
+  static const db::Migrations list = {first(), second(), third()};
   return list;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <future>
 #include <tuple>
 
 #include "core/log.h"
@@ -18,9 +19,15 @@ namespace {
 
 constexpr std::size_t kChainsCachedMax = 10'000;
 constexpr std::size_t kSaltBytes = 16;
+constexpr std::uint64_t kPieceBytes = 256 << 10;
 
 std::int64_t stored(std::uint64_t number) { return static_cast<std::int64_t>(number); }
 db::BlobView blob(std::string_view bytes) { return {bytes}; }
+// Of rows in the order of their ids.
+template <class PendingRow>
+bool contains_id(const std::vector<PendingRow>& rows, std::int64_t id) {
+  return std::ranges::binary_search(rows, id, {}, &PendingRow::id);
+}
 // What takes the place of a row that cannot be read: the log moves on, and says what was there.
 AuditRecord unreadable(std::string_view bytes, UnixNanos recorded_at) {
   AuditRecord record;
@@ -34,14 +41,15 @@ AuditRecord unreadable(std::string_view bytes, UnixNanos recorded_at) {
 
 }  // namespace
 
+struct Sequencer::PendingRow {
+  std::int64_t id = 0;
+  std::string workspace;
+  UnixNanos recorded_at = 0;
+  std::vector<AuditRecord> records;
+};
+
 // One transaction's worth of records. Its values point into its own members, so it stays where it is.
 struct Sequencer::Batch {
-  struct PendingRow {
-    std::int64_t id = 0;
-    std::string workspace;
-    UnixNanos recorded_at = 0;
-    std::vector<AuditRecord> records;
-  };
   struct Head {
     WorkspaceId workspace;
     std::uint64_t size_before = 0;
@@ -80,6 +88,7 @@ struct Sequencer::Batch {
   std::deque<Checkpoint> checkpoints;
 
   std::vector<db::Value> ids;
+  std::string id_list;  // the same as PostgreSQL writes an array: a statement for each row would cost it more
   std::vector<db::Value> record_values;
   std::vector<db::Value> detail_values;
   std::vector<db::Value> key_values;
@@ -100,50 +109,74 @@ Sequencer::Sequencer(db::Database& database, Clock& clock, Rng& rng, const Signi
       witness_failures_(
           registry.counter("fettle_audit_witness_failures_total", "Checkpoints that a witness did not take.")) {}
 
-Result<void> Sequencer::read(Batch& batch) {
+Sequencer::~Sequencer() = default;
+
+Result<void> Sequencer::read(Batch& batch, const Batch* before) {
+  const std::vector<PendingRow> none;
+  const auto& taken = before != nullptr ? before->rows : none;
   return database_.read_and_wait([&](db::Reader& reader) -> Result<void> {
+    // A body may run again.
+    batch = Batch();
     // Sizes first: a row may hold one record or megabytes of them.
     auto sizes = reader.query(db::Sql("SELECT id, length(records) FROM audit_pending ORDER BY id LIMIT $1",
                                       "SELECT id, octet_length(records) FROM audit_pending ORDER BY id LIMIT $1"),
-                              {stored(options_.records_target)});
+                              {stored(options_.records_target + taken.size())});
     if (!sizes) return std::unexpected(sizes.error());
-    if (sizes->empty()) return {};
+    // In pieces, because only the rows themselves say how many records they hold: what is beyond the target is not
+    // read.
+    std::int64_t first = 0;  // of the piece; 0: it is empty
     std::int64_t last = 0;
     std::uint64_t bytes = 0;
+    std::uint64_t piece_end = kPieceBytes;
+    const auto read_piece = [&]() -> Result<void> {
+      if (first == 0) return {};
+      return read_rows(reader, std::exchange(first, 0), last, taken, batch);
+    };
     for (const db::Row row : *sizes) {
       std::uint64_t size = 0;
       std::int64_t id = 0;
       if (auto got = row.into(id, size); !got) return got;
-      if (last != 0 && bytes + size > options_.bytes_target) break;
+      if (contains_id(taken, id)) continue;
+      if (bytes != 0 && bytes + size > options_.bytes_target) break;
+      if (first == 0) first = id;
       bytes += size;
       last = id;
+      if (bytes < piece_end) continue;
+      piece_end = bytes + kPieceBytes;
+      if (auto read = read_piece(); !read) return read;
+      if (batch.count >= options_.records_target) break;
     }
-    auto read =
-        reader.each("SELECT id, workspace, recorded_at, records FROM audit_pending WHERE id <= $1 ORDER BY id", {last},
-                    [&](const db::Row& row) -> Result<void> {
-                      if (batch.count >= options_.records_target) return {};
-                      Batch::PendingRow next;
-                      db::BlobView packed;
-                      if (auto got = row.into(next.id, next.workspace, next.recorded_at, packed); !got) return got;
-                      auto records = unpack_records(packed.bytes);
-                      if (records) {
-                        next.records = std::move(*records);
-                      } else {
-                        log::error("audit_row_unreadable", {{"id", next.id}, {"error", records.error().message()}});
-                        next.records = {unreadable(packed.bytes, next.recorded_at)};
-                      }
-                      if (batch.rows.empty()) batch.oldest = next.recorded_at;
-                      batch.count += next.records.size();
-                      batch.rows.push_back(std::move(next));
-                      return {};
-                    });
-    if (!read) return read;
+    if (auto read = read_piece(); !read) return read;
     return load_chains(reader, batch);
   });
 }
 
+Result<void> Sequencer::read_rows(db::Reader& reader, std::int64_t first, std::int64_t last,
+                                  const std::vector<PendingRow>& taken, Batch& batch) {
+  return reader.each(
+      "SELECT id, workspace, recorded_at, records FROM audit_pending WHERE id >= $1 AND id <= $2 ORDER BY id",
+      {first, last}, [&](const db::Row& row) -> Result<void> {
+        if (batch.count >= options_.records_target) return {};
+        PendingRow next;
+        db::BlobView packed;
+        if (auto got = row.into(next.id, next.workspace, next.recorded_at, packed); !got) return got;
+        if (contains_id(taken, next.id)) return {};
+        auto records = unpack_records(packed.bytes);
+        if (records) {
+          next.records = std::move(*records);
+        } else {
+          log::error("audit_row_unreadable", {{"id", next.id}, {"error", records.error().message()}});
+          next.records = {unreadable(packed.bytes, next.recorded_at)};
+        }
+        if (batch.rows.empty()) batch.oldest = next.recorded_at;
+        batch.count += next.records.size();
+        batch.rows.push_back(std::move(next));
+        return {};
+      });
+}
+
 Result<void> Sequencer::load_chains(db::Reader& reader, Batch& batch) {
-  for (const Batch::PendingRow& row : batch.rows) {
+  for (const PendingRow& row : batch.rows) {
     if (batch.heads.contains(row.workspace)) continue;
     const WorkspaceId workspace{row.workspace};
     Batch::Head head{.workspace = workspace, .chain = Chain(workspace), .peaks = {}};
@@ -176,7 +209,7 @@ Result<void> Sequencer::load_chains(db::Reader& reader, Batch& batch) {
 
 void Sequencer::link(Batch& batch) {
   const UnixNanos now = clock_.now();
-  for (const Batch::PendingRow& row : batch.rows) {
+  for (const PendingRow& row : batch.rows) {
     Batch::Head& head = batch.heads.find(row.workspace)->second;
     for (const AuditRecord& record : row.records) {
       const std::uint64_t position = head.chain.size() + 1;
@@ -203,7 +236,9 @@ void Sequencer::link(Batch& batch) {
       }
     }
     batch.ids.emplace_back(row.id);
+    fmt::format_to(std::back_inserter(batch.id_list), "{}{}", batch.id_list.empty() ? '{' : ',', row.id);
   }
+  batch.id_list += '}';
   for (auto& [name, head] : batch.heads) head.peaks = head.chain.tree().peaks();
   // In the order of the index: neighbours land on the same pages.
   std::ranges::sort(batch.keys, [](const auto& a, const auto& b) { return a.order() < b.order(); });
@@ -262,7 +297,9 @@ Result<void> Sequencer::write(db::Transaction& tx, const Batch& batch) {
   for (const Checkpoint& checkpoint : batch.checkpoints) {
     if (auto kept = insert_checkpoint(tx, checkpoint); !kept) return kept;
   }
-  auto removed = tx.execute_many("DELETE FROM audit_pending WHERE id = $1", 1, batch.ids);
+  auto removed = tx.dialect() == db::Dialect::kPostgres
+                     ? tx.execute("DELETE FROM audit_pending WHERE id = ANY (CAST($1 AS BIGINT[]))", {batch.id_list})
+                     : tx.execute_many("DELETE FROM audit_pending WHERE id = $1", 1, batch.ids);
   if (!removed) return std::unexpected(removed.error());
   if (*removed != stored(batch.ids.size())) {
     return fail(ErrorCode::kConflict, "pending audit records were chained by somebody else");
@@ -270,22 +307,46 @@ Result<void> Sequencer::write(db::Transaction& tx, const Batch& batch) {
   return {};
 }
 
-Result<std::uint64_t> Sequencer::pass() {
-  Batch batch;
-  Result<void> outcome = read(batch);
-  if (outcome && batch.count > 0) {
-    link(batch);
-    outcome = database_.write_and_wait([&](db::Transaction& tx) { return write(tx, batch); });
-  }
-  note_pass(batch, outcome);
-  if (!outcome) {
-    // Whatever happened, the store knows better where the chains are.
-    chains_.clear();
-    return std::unexpected(std::move(outcome).error().within("chaining audit records"));
-  }
+Result<void> Sequencer::prepare(Batch& batch, const Batch* before) {
+  auto done = read(batch, before);
+  if (done && batch.count > 0) link(batch);
+  return done;
+}
+
+// While the store writes, the next batch is made ready, if there is a whole one: the store's time and this thread's
+// are then not added up.
+Result<void> Sequencer::commit(const Batch& batch) {
+  std::promise<Result<void>> promise;
+  database_.write([&](db::Transaction& tx) { return write(tx, batch); },
+                  db::Database::Done<void>([&](Result<void> done) { promise.set_value(std::move(done)); }));
   if (chains_.size() > kChainsCachedMax) chains_.clear();
-  for (auto& [name, head] : batch.heads) chains_.insert_or_assign(name, std::move(head.chain));
-  return batch.count;
+  for (const auto& [name, head] : batch.heads) chains_.insert_or_assign(name, head.chain);
+  if (batch.count >= options_.records_target) {
+    next_ = std::make_unique<Batch>();
+    // A failure shows again when it is read once more.
+    if (!prepare(*next_, &batch) || next_->count < options_.records_target) next_.reset();
+  }
+  return promise.get_future().get();
+}
+
+Result<std::uint64_t> Sequencer::pass() {
+  Result<void> outcome;
+  std::unique_ptr<Batch> batch = std::move(next_);
+  if (batch == nullptr) {
+    batch = std::make_unique<Batch>();
+    outcome = prepare(*batch, nullptr);
+  }
+  if (outcome && batch->count > 0) outcome = commit(*batch);
+  note_pass(*batch, outcome);
+  if (outcome) return batch->count;
+  forget();
+  return std::unexpected(std::move(outcome).error().within("chaining audit records"));
+}
+
+// Where the chains are, the store knows better: after a failure, and when somebody else may have moved them.
+void Sequencer::forget() {
+  chains_.clear();
+  next_.reset();
 }
 
 void Sequencer::note_pass(const Batch& batch, const Result<void>& outcome) {
@@ -401,8 +462,7 @@ void Sequencer::run(const std::stop_token& stop, const std::function<bool()>& is
         }
       }
     } else {
-      // Somebody else moves the chains now.
-      chains_.clear();
+      forget();
     }
     if (!more) std::ignore = clock_.wait_for(options_.interval, stop);
   }

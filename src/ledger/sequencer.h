@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -62,6 +63,7 @@ class Sequencer {
   // The references and the witnesses outlive the sequencer.
   Sequencer(db::Database& database, Clock& clock, Rng& rng, const SigningKey& key, metrics::Registry& registry,
             Fence fence, std::vector<Witness*> witnesses, Options options);
+  ~Sequencer();
 
   // Until a stop is requested; idle while `is_leader` says no. Never throws.
   void run(const std::stop_token& stop, const std::function<bool()>& is_leader);
@@ -77,11 +79,18 @@ class Sequencer {
 
  private:
   struct Batch;
-  Result<void> read(Batch& batch);
+  struct PendingRow;
+  // Reads and links what waits, but for what is in the batch `before`, which is being written.
+  Result<void> prepare(Batch& batch, const Batch* before);
+  Result<void> read(Batch& batch, const Batch* before);
+  Result<void> read_rows(db::Reader& reader, std::int64_t first, std::int64_t last,
+                         const std::vector<PendingRow>& taken, Batch& batch);
   Result<void> load_chains(db::Reader& reader, Batch& batch);
   void link(Batch& batch);
+  Result<void> commit(const Batch& batch);
   Result<void> write(db::Transaction& tx, const Batch& batch);
   Result<void> deliver();
+  void forget();
   void note_pass(const Batch& batch, const Result<void>& outcome);
 
   db::Database& database_;
@@ -96,7 +105,9 @@ class Sequencer {
   metrics::Gauge& late_;
   metrics::Counter& witness_failures_;
 
-  // The heads of chains as this sequencer left them; checked against the store in each transaction.
+  // Made ready while the batch before it was written; good for the next pass alone.
+  std::unique_ptr<Batch> next_;
+  // The heads of chains behind everything that was linked; checked against the store in each transaction.
   std::map<std::string, Chain> chains_;
   std::map<std::pair<std::string, std::string>, std::uint64_t> delivered_;  // by witness and workspace: the size
 

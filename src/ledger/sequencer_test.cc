@@ -74,6 +74,47 @@ TEST_P(SequencerTest, ASecondSequencerCannotForkTheChain) {
   EXPECT_EQ(read([&](db::Reader& reader) { return audit_head(reader, scope.workspace); })->size, 5U);
 }
 
+// Small batches, so that each is made ready while the one before it is written.
+TEST_P(SequencerTest, ABatchThatWasMadeReadyIsDroppedWhenSomebodyElseMovedTheChain) {
+  const auto open_sequencer = [&] {
+    return Sequencer(*database, clock, rng, key, store.registry, [](db::Transaction&) { return Result<void>(); }, {},
+                     {.records_target = 2});
+  };
+  Sequencer one = open_sequencer();
+  Sequencer other = open_sequencer();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(write({record(std::to_string(i))}));
+  ASSERT_EQ(one.pass().value(), 2U);
+  ASSERT_EQ(other.pass().value(), 2U);
+  EXPECT_EQ(one.pass().error().code(), ErrorCode::kConflict);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(one.pass().value(), 2U);
+  EXPECT_EQ(one.pass().value(), 0U);
+  AuditPage page = find({});
+  ASSERT_EQ(page.audits.size(), 10U);
+  std::ranges::sort(page.audits, {}, &FoundAudit::position);
+  Chain expected(scope.workspace);
+  for (std::size_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(page.audits[i].position, i + 1);
+    EXPECT_EQ(read_entry(page.audits[i].entry)->record.action, std::to_string(i));
+    expected.append(page.audits[i].entry);
+    EXPECT_EQ(page.audits[i].hash, expected.hash());
+  }
+}
+
+TEST_P(SequencerTest, ManyRecordsInARowAreReadInPiecesAndNoneTwice) {
+  // Rows of many records, each longer than a piece, and rows of one.
+  std::vector<AuditRecord> many(1'000, record("many"));
+  for (AuditRecord& one : many) one.target_id = std::string(250, 't');
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_TRUE(write(many));
+    ASSERT_TRUE(write({record("single")}));
+  }
+  chain();
+  AuditQuery singles;
+  singles.match = {{"action", "single"}};
+  EXPECT_EQ(find(singles).audits.size(), 6U);
+  EXPECT_EQ(read([&](db::Reader& reader) { return audit_head(reader, scope.workspace); })->size, 6U * 1'001U);
+}
+
 TEST_P(SequencerTest, NothingIsChainedWithoutTheLease) {
   Sequencer fenced(*database, clock, rng, key, store.registry,
                    [](db::Transaction&) -> Result<void> { return fail(ErrorCode::kUnavailable, "not the leader"); }, {},
@@ -209,7 +250,7 @@ TEST_P(SequencerTest, NothingIsLostDoubledOrOvertakenWhileManyWrite) {
   SystemClock real;
   Auditor real_auditor(test_redactor(), real, store.registry);
   Sequencer running(*database, real, rng, key, store.registry, [](db::Transaction&) { return Result<void>(); }, {},
-                    {.interval = std::chrono::milliseconds(1), .records_target = 16});
+                    {.interval = std::chrono::milliseconds(1), .records_target = 2});
   std::jthread thread([&](const std::stop_token& stop) { running.run(stop, [] { return true; }); });
   std::vector<std::thread> writers;
   std::atomic<int> failures = 0;

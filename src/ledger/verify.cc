@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cstring>
 #include <set>
 
 #include "db/database.h"
@@ -276,11 +277,15 @@ std::uint64_t stated_position(std::string_view entry) {
   // Inside a string a quote stands behind a backslash, so this is a member; a value of digits is a number, which only
   // the one at the top level is.
   constexpr std::string_view kMember = ",\"position\":";
-  for (std::size_t at = entry.find(kMember); at != std::string_view::npos; at = entry.find(kMember, at + 1)) {
+  if (entry.empty()) return 0;
+  const char* const end = entry.data() + entry.size();
+  const char* from = entry.data();
+  // memmem: find() stops at every comma.
+  while (const void* found = ::memmem(from, static_cast<std::size_t>(end - from), kMember.data(), kMember.size())) {
     std::uint64_t position = 0;
-    const char* const begin = entry.data() + at + kMember.size();
-    const auto [end, error] = std::from_chars(begin, entry.data() + entry.size(), position);
-    if (error == std::errc() && end != begin) return position;
+    from = static_cast<const char*>(found) + kMember.size();
+    const auto [behind, error] = std::from_chars(from, end, position);
+    if (error == std::errc() && behind != from) return position;
   }
   return 0;
 }

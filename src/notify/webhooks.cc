@@ -87,6 +87,7 @@ struct Webhooks::Impl {
   Result<void> tidy();
   void send_all(const std::stop_token& stop);
   std::optional<Job> next_job() FETTLE_REQUIRES(mutex);
+  bool may_begin(const SubscriptionKey& key, const Lane& lane) const FETTLE_REQUIRES(mutex);
   void attempt(const Job& job, const std::stop_token& stop);
   Outcome judge(const DueDelivery& due, Result<http::OutboundAnswer> answer, std::chrono::nanoseconds took);
   Result<std::vector<Secret>> secrets_of(const WorkspaceId& workspace, const DueDelivery& due, UnixNanos now) const;
@@ -107,7 +108,11 @@ struct Webhooks::Impl {
   Condition changed;
   std::map<SubscriptionKey, Lane> lanes FETTLE_GUARDED_BY(mutex);
   SubscriptionKey last FETTLE_GUARDED_BY(mutex);  // served last: the next in order is the next to be served
+  int in_flight FETTLE_GUARDED_BY(mutex) = 0;
   int failing_in_flight FETTLE_GUARDED_BY(mutex) = 0;
+  std::map<WorkspaceId, int> workspace_in_flight FETTLE_GUARDED_BY(mutex);
+  WorkspaceId first_workspace FETTLE_GUARDED_BY(mutex);
+  bool is_shared FETTLE_GUARDED_BY(mutex) = false;  // another workspace than the first had something to send
   bool stopping FETTLE_GUARDED_BY(mutex) = false;
 
   std::vector<std::jthread> senders;
@@ -257,6 +262,8 @@ Result<void> Webhooks::Impl::hand_out(const SubscriptionKey& key, UnixNanos now)
   auto ids = rooms.database.read_and_wait([&](db::Reader& reader) { return due_deliveries(reader, key, now, wanted); });
   if (!ids) return std::unexpected(std::move(ids).error());
   MutexLock lock(mutex);
+  if (first_workspace.value.empty()) first_workspace = key.workspace;
+  is_shared = is_shared || key.workspace != first_workspace;
   Lane& lane = lanes[key];
   lane.has_more = ids->size() == static_cast<std::size_t>(wanted);
   for (std::string& id : *ids) {
@@ -305,18 +312,28 @@ void Webhooks::Impl::work(const std::stop_token& stop) {
   }
 }
 
+bool Webhooks::Impl::may_begin(const SubscriptionKey& key, const Lane& lane) const {
+  const int half = std::max(1, options.senders / 2);
+  // However many endpoints hang: half of the senders are for those that answered last time, and half for endpoints that
+  // have none yet.
+  if (lane.is_failing && failing_in_flight >= half) return false;
+  const int most = lane.is_failing || in_flight >= half ? 1 : options.in_flight_max;
+  if (lane.waiting.empty() || lane.in_flight >= most) return false;
+  const auto own = workspace_in_flight.find(key.workspace);
+  return !is_shared || own == workspace_in_flight.end() || own->second < half;
+}
+
 std::optional<Webhooks::Impl::Job> Webhooks::Impl::next_job() {
   // Once around, beginning behind the endpoint that was served last.
   auto lane = lanes.upper_bound(last);
   for (std::size_t i = 0; i < lanes.size(); ++i, ++lane) {
     if (lane == lanes.end()) lane = lanes.begin();
-    // However many endpoints hang: half of the senders are for those that answered last time.
-    if (lane->second.is_failing && failing_in_flight >= std::max(1, options.senders / 2)) continue;
-    const int most = lane->second.is_failing ? 1 : options.in_flight_max;
-    if (lane->second.waiting.empty() || lane->second.in_flight >= most) continue;
+    if (!may_begin(lane->first, lane->second)) continue;
     Job job{.key = lane->first, .id = std::move(lane->second.waiting.front())};
     lane->second.waiting.pop_front();
     ++lane->second.in_flight;
+    ++in_flight;
+    ++workspace_in_flight[job.key.workspace];
     job.was_failing = lane->second.is_failing;
     failing_in_flight += job.was_failing ? 1 : 0;
     last = lane->first;
@@ -339,6 +356,8 @@ void Webhooks::Impl::send_all(const std::stop_token& stop) {
       MutexLock lock(mutex);
       Lane& lane = lanes[job->key];
       --lane.in_flight;
+      --in_flight;
+      if (--workspace_in_flight[job->key.workspace] == 0) workspace_in_flight.erase(job->key.workspace);
       failing_in_flight -= job->was_failing ? 1 : 0;
       lane.known.erase(job->id);
       refill = lane.has_more && lane.waiting.empty() && rooms.clock.monotonic() >= lane.held_until;

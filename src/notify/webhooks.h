@@ -47,10 +47,12 @@ class Webhooks {
     std::function<bool()> is_leader;  // asked before each round and each attempt
   };
   struct Options {
-    int senders = 16;                   // threads: attempts under way at a time; endpoints that fail share half of them
-    int in_flight_max = 4;              // of an endpoint; of one that failed last time, 1
-    std::int32_t fetch = 128;           // deliveries of an endpoint that wait in memory, by their ids
-    std::int64_t pending_max = 10'000;  // of an endpoint; further events are dropped for it, and counted
+    // Threads: attempts under way at a time. A workspace has half of them at most once a second one sends; endpoints
+    // that fail share half; and in the busier half each endpoint has one.
+    int senders = 16;
+    int in_flight_max = 4;               // of an endpoint; of one that failed last time, 1
+    std::int32_t fetch = 128;            // deliveries of an endpoint that wait in memory, by their ids
+    std::int64_t pending_max = 10'000;   // of an endpoint; further events are dropped for it, and counted
     std::int64_t finished_max = 10'000;  // of an endpoint
     std::chrono::seconds finished_keep = std::chrono::hours(7 * 24);
     std::chrono::milliseconds attempt_time_max{10'000};

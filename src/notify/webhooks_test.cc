@@ -223,6 +223,75 @@ TEST_P(WebhooksTest, AnEndpointThatHangsHoldsUpNeitherOthersNorTheOutbox) {
   for (const auto& consumer : *behind) EXPECT_EQ(consumer.rows_behind, 0) << consumer.name;
 }
 
+TEST_P(WebhooksTest, EndpointsThatBeginToHangTogetherLeaveSendersForOneThatAnswers) {
+  make_webhooks({.senders = 8});
+  for (const char* path : {"/hangs/1", "/hangs/2", "/hangs/3", "/hangs/4"}) subscribe(receiver.url(path));
+  receiver.answer_with([](const Received& got) -> std::optional<Response> {
+    if (got.path.starts_with("/hangs")) return std::nullopt;
+    return Response::make(200, "text/plain", "");
+  });
+  // None of them has failed so far: all begin to hang in the same moment, with as much as they are given.
+  publish("run.succeeded", "acme", 6);
+  ASSERT_TRUE(webhooks->round());
+  std::set<std::string> hanging;
+  while (hanging.size() < 4) {
+    const auto got = receiver.arrived.take();
+    ASSERT_TRUE(got);
+    hanging.insert(got->path);
+  }
+  subscribe(receiver.url("/answers"));
+  publish("run.succeeded", "acme", 6);
+  ASSERT_TRUE(webhooks->round());
+  for (int answered = 0; answered < 6;) {
+    const auto got = receiver.arrived.take();
+    ASSERT_TRUE(got) << "the endpoint that answers waits";
+    answered += got->path == "/answers" ? 1 : 0;
+  }
+}
+
+TEST_P(WebhooksTest, AWorkspaceWhoseEndpointsAllHangLeavesHalfOfTheSendersToAnother) {
+  make_webhooks({.senders = 8});
+  receiver.answer_with([](const Received& got) -> std::optional<Response> {
+    if (got.path.starts_with("/hangs")) return std::nullopt;
+    return Response::make(200, "text/plain", "");
+  });
+  // A new endpoint of the workspace, and four events there.
+  const auto send_in = [&](const Scope& of, const std::string& path) {
+    const std::string id = make_identifier("whk_", system_rng);
+    const NewSubscription made{.id = id,
+                               .url = receiver.url(path),
+                               .event_types = {"*"},
+                               .clients = {},
+                               .sealed_secret = webhooks->make_secret(of.workspace, id).sealed};
+    const std::vector<ledger::Event> events(
+        4, {.type = "run.succeeded", .at = clock.now(), .identifiers = {}, .body = {}});
+    const auto done = write([&](db::Transaction& tx) -> Result<void> {
+      if (auto created = create_subscription(tx, of, change(), made); !created) {
+        return std::unexpected(created.error());
+      }
+      return ledger::publish(tx, of, events);
+    });
+    ASSERT_TRUE(done) << done.error().message();
+    ASSERT_TRUE(webhooks->round());
+  };
+  const auto take = [&](const std::string& path, int count) {
+    while (count > 0) {
+      const auto got = receiver.arrived.take();
+      ASSERT_TRUE(got) << path << " waits";
+      count -= got->path == path ? 1 : 0;
+    }
+  };
+  const Scope other{.workspace = {"other"}, .clients = {}};
+  send_in(other, "/answers");
+  take("/answers", 4);
+  webhooks->drain();
+  // More endpoints than there are senders.
+  for (int i = 0; i < 12; ++i) send_in(scope, "/hangs");
+  take("/hangs", 4);
+  send_in(other, "/answers");
+  take("/answers", 4 + 4);  // the first endpoint there wants them, too
+}
+
 TEST_P(WebhooksTest, WhatWasUnderWayAtAStopIsSentAgainUnderTheSameId) {
   const Made one = subscribe(receiver.url());
   receiver.answer_with([](const Received&) { return std::nullopt; });
