@@ -20,6 +20,7 @@
 #include "core/rng.h"
 #include "core/secret.h"
 #include "db/migration.h"
+#include "ledger/outbox.h"
 #include "ledger/sequencer.h"
 #include "redact/redactor.h"
 #include "server/config.h"
@@ -29,7 +30,6 @@ class Database;
 }
 namespace fettle::ledger {
 class Auditor;
-class Outbox;
 }  // namespace fettle::ledger
 namespace fettle::notify {
 class SecretBox;
@@ -62,12 +62,15 @@ class Ledger {
   ledger::Auditor& auditor();
   ledger::Outbox& outbox();
   runs::Runs& runs();
+  // Inside a transaction: refuses what is not, or not any more, the leader's to do. Valid as long as this.
+  ledger::Outbox::Fence leader_fence() const;
   // For secrets that the ledger keeps and the server must use again.
   const notify::SecretBox& secret_box() const;
 
   struct Status {
     std::string down;        // empty while the store works
     bool is_leader = false;  // of all replicas on this store
+    std::int64_t epoch = 0;  // grows with each new leader
     ledger::SequencerStatus audit;
     std::string upkeep_error;  // of the last round; empty when it went well
   };
