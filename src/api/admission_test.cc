@@ -96,6 +96,23 @@ TEST_F(AdmissionTest, QueuedWorkOfAnAgentWaitsFromWhenWhoeverAskedForItLosesTheR
   EXPECT_EQ(lease().at(0).at("run_id").as_string(), id);
 }
 
+TEST_F(AdmissionTest, AnExecutorElsewhereHearsOfThePlanWhenItAsksAndItsReportsAreKept) {
+  const auto may = [&](const std::string& query) {
+    return answer(send("GET", "/api/v1/may-i?" + query, "", worker_), 200);
+  };
+  EXPECT_TRUE(may("workflow=publish&agent=maya").at("allowed").as_bool());
+  set_plan(R"({"name":"small","agents":false,"workflows":["lead-*"]})");
+  const auto refused = may("workflow=lead-intake&agent=maya");
+  EXPECT_FALSE(refused.at("allowed").as_bool());
+  EXPECT_THAT(std::string(refused.at("reason").as_string()), HasSubstr("small"));
+  EXPECT_TRUE(refused.at("switch").is_null());
+  EXPECT_FALSE(may("workflow=publish").at("allowed").as_bool());
+  EXPECT_TRUE(may("workflow=lead-intake").at("allowed").as_bool());
+  EXPECT_TRUE(may("platform=tiktok").at("allowed").as_bool()) << "no workflow is asked about";
+  const auto made = send("POST", "/api/v1/runs", R"({"workflow":"publish","agent":"maya","observed":true})", worker_);
+  EXPECT_EQ(made.status, 201) << "it runs already: that is a fact";
+}
+
 TEST_F(AdmissionTest, ARunningAgentIsTakenFromItsWorkerWithThePlan) {
   const std::string id = run_of(operator_, kAgentRun);
   const auto leased = lease().at(0);

@@ -3,6 +3,7 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/json_reader.h"
+#include "api/pages.h"
 #include "api/work.h"
 #include "runs/run.h"
 
@@ -165,22 +166,18 @@ bool reveals_details(const Exchange& exchange, Action action) {
 
 template <auto List, auto Append, Action kAct>
 void list(Work& work, Exchange exchange) {
-  static constexpr std::string_view kOwn[] = {"all", "limit"};
+  static constexpr std::string_view kOwn[] = {"all", "limit", "cursor"};
   const http::Query& query = exchange.request().query;
   if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
-  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 200);
-  if (!limit) return exchange.problem(limit.error());
+  auto page = page_of_list(query);
+  if (!page) return exchange.problem(page.error());
   const bool open = query.get("all") != "true";
   const bool details = reveals_details(exchange, kAct);
-  look(work, std::move(exchange),
-       [open, details, limit = static_cast<std::int32_t>(*limit)](runs::View& view) -> Result<std::string> {
-         std::string out;
-         ObjectText object(out);
-         append_array(object.key("items"), List(view, open, limit),
-                      [details](std::string& text, const auto& one) { Append(text, one, details); });
-         object.json("next_cursor", "null").end();
-         return out;
-       });
+  look(work, std::move(exchange), [open, details, page = std::move(*page)](runs::View& view) -> Result<std::string> {
+    auto found = List(view, open, page);
+    if (!found) return std::unexpected(std::move(found).error());
+    return list_text(*found, [details](std::string& text, const auto& one) { Append(text, one, details); });
+  });
 }
 
 void show(Work& work, Exchange exchange) {

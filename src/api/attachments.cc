@@ -56,6 +56,9 @@ void load(Work& work, Exchange exchange) {
       runs::Runs::Done<Found>([exchange = std::move(exchange)](Result<Found> found) mutable {
         if (!found) return exchange.problem(found.error());
         if (!*found) return exchange.problem(Error(ErrorCode::kNotFound, "there is no such attachment"));
+        if ((*found)->content.empty()) {
+          return exchange.problem(Error(ErrorCode::kNotFound, "its content was erased; what remains is its hash"));
+        }
         exchange.respond(response_of(std::move(**found)));
       }));
 }

@@ -2,6 +2,7 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/json_reader.h"
+#include "api/pages.h"
 #include "api/work.h"
 #include "runs/bulk.h"
 
@@ -108,17 +109,15 @@ void show(Work& work, Exchange exchange) {
 }
 
 void list(Work& work, Exchange exchange) {
-  static constexpr std::string_view kOwn[] = {"limit"};
+  static constexpr std::string_view kOwn[] = {"limit", "cursor"};
   const http::Query& query = exchange.request().query;
   if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
-  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 100);
-  if (!limit) return exchange.problem(limit.error());
-  look(work, std::move(exchange), [limit = static_cast<std::int32_t>(*limit)](runs::View& view) -> Result<std::string> {
-    std::string out;
-    ObjectText object(out);
-    append_array(object.key("items"), runs::list_bulk(view, limit), append_job);
-    object.json("next_cursor", "null").end();
-    return out;
+  auto page = page_of_list(query, 100);
+  if (!page) return exchange.problem(page.error());
+  look(work, std::move(exchange), [page = std::move(*page)](runs::View& view) -> Result<std::string> {
+    auto found = runs::list_bulk(view, page);
+    if (!found) return std::unexpected(std::move(found).error());
+    return list_text(*found, append_job);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <iterator>
 
+#include "api/filters.h"
 #include "api/times.h"
 #include "core/json.h"
 
@@ -19,6 +20,12 @@ void append_page(std::string& out, std::string_view name, const telemetry::Page&
     out += "null";
   }
   fmt::format_to(std::back_inserter(out), R"(,"partial":{})", page.partial);
+}
+
+Result<runs::PageRequest> page_of_list(const http::Query& query, std::uint32_t limit_usual) {
+  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, limit_usual);
+  if (!limit) return std::unexpected(std::move(limit).error());
+  return runs::PageRequest{.limit = static_cast<std::int32_t>(*limit), .cursor = std::string(query.get("cursor"))};
 }
 
 void append_kinds(std::string& out, const std::vector<telemetry::KindSummary>& kinds) {

@@ -2,7 +2,9 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/work.h"
+#include "ledger/attachments.h"
 #include "ledger/audit_log.h"
+#include "ledger/webhook_events.h"
 #include "runs/erase.h"
 
 namespace fettle::api {
@@ -11,6 +13,7 @@ namespace {
 using access::Action;
 
 constexpr std::int32_t kPieceRows = 1'000;
+constexpr std::int32_t kPieceAttachments = 50;  // of up to 4 MiB
 
 void erase(Work& work, Exchange exchange) {
   if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
@@ -23,8 +26,12 @@ void erase(Work& work, Exchange exchange) {
     if (!erased) return std::unexpected(std::move(erased).error());
     auto audits = ledger::erase_client_details(unit.tx(), unit.scope(), {client}, kPieceRows);
     if (!audits) return std::unexpected(std::move(audits).error());
+    auto attachments = ledger::erase_client_attachments(unit.tx(), unit.scope(), client, kPieceAttachments);
+    if (!attachments) return std::unexpected(std::move(attachments).error());
+    auto events = ledger::erase_client_webhook_events(unit.tx(), unit.scope(), client, kPieceRows);
+    if (!events) return std::unexpected(std::move(events).error());
     // The record of the erasing has no details itself, or the next piece would find them and there were no end.
-    const bool done = erased->total() == 0 && *audits == 0;
+    const bool done = erased->total() == 0 && *audits == 0 && *attachments == 0 && *events == 0;
     if (!done) {
       runs::Audit audit;
       audit.action = "client.erase";
@@ -41,6 +48,9 @@ void erase(Work& work, Exchange exchange) {
         .number("failures", erased->failures)
         .number("decisions", erased->decisions)
         .number("side_effects", erased->effects)
+        .number("signals", erased->signals)
+        .number("attachments", *attachments)
+        .number("webhook_events", *events)
         .number("audits", *audits)
         .end();
     return answer;

@@ -3,6 +3,7 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/json_reader.h"
+#include "api/pages.h"
 #include "api/work.h"
 
 namespace fettle::api {
@@ -101,20 +102,17 @@ void append_block(std::string& out, const runs::PolicyBlock& block) {
 }
 
 void list_blocks(Work& work, Exchange exchange) {
-  static constexpr std::string_view kOwn[] = {"all", "limit"};
+  static constexpr std::string_view kOwn[] = {"all", "limit", "cursor"};
   const http::Query& query = exchange.request().query;
   if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
-  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 200);
-  if (!limit) return exchange.problem(limit.error());
+  auto page = page_of_list(query);
+  if (!page) return exchange.problem(page.error());
   const bool open = query.get("all") != "true";
-  look(work, std::move(exchange),
-       [open, limit = static_cast<std::int32_t>(*limit)](runs::View& view) -> Result<std::string> {
-         std::string out;
-         ObjectText object(out);
-         append_array(object.key("items"), runs::list_policy_blocks(view, open, limit), append_block);
-         object.json("next_cursor", "null").end();
-         return out;
-       });
+  look(work, std::move(exchange), [open, page = std::move(*page)](runs::View& view) -> Result<std::string> {
+    auto found = runs::list_policy_blocks(view, open, page);
+    if (!found) return std::unexpected(std::move(found).error());
+    return list_text(*found, append_block);
+  });
 }
 
 }  // namespace

@@ -32,6 +32,37 @@ TEST_F(RecordTest, WorkersAreListedWithTheirPoolsAndLeases) {
   EXPECT_EQ(json_of(send("GET", "/api/v1/workers", "", {}, "other"), 200).at("items").as_array().size(), 0U);
 }
 
+TEST_F(RecordTest, AListIsReadPageByPageWithinTheCallersClients) {
+  for (int i = 0; i < 3; ++i) {
+    post("/api/v1/agent_logs", R"({"client_id":"c1","message":"mine"})", 201);
+    for (int k = 0; k < 5; ++k) post("/api/v1/agent_logs", R"({"client_id":"c2","message":"theirs"})", 201);
+  }
+  const auto page = [&](const std::string& query) {
+    return json_of(send("GET", "/api/v1/agent_logs" + query, "", {}, "limited"), 200);
+  };
+  const auto first = page("?limit=2");
+  ASSERT_EQ(first.at("items").as_array().size(), 2U);
+  const auto second = page("?limit=2&cursor=" + text(first.at("next_cursor")));
+  ASSERT_EQ(second.at("items").as_array().size(), 1U);
+  EXPECT_TRUE(second.at("next_cursor").is_null());
+  for (const char* list : {"agent_logs", "approvals", "escalations", "switches", "side-effects", "policies/blocks",
+                           "bulk-jobs", "workflow_failures"}) {
+    EXPECT_EQ(send("GET", std::string("/api/v1/") + list + "?cursor=other").status, 400) << list;
+    EXPECT_EQ(send("GET", std::string("/api/v1/") + list + "?limit=0").status, 400) << list;
+  }
+}
+
+TEST_F(RecordTest, AWorkerThatEndsWellLeavesTheList) {
+  post("/api/v1/workers", R"({"runner_id":"w1"})");
+  EXPECT_EQ(send("DELETE", "/api/v1/workers/w1", "", {}, "other").status, 404);
+  EXPECT_EQ(send("DELETE", "/api/v1/workers/w1", "", {}, "reader").status, 403);
+  EXPECT_EQ(send("DELETE", "/api/v1/workers/w1", "", {}, "limited").status, 403) << "it works for others as well";
+  EXPECT_EQ(send("POST", "/api/v1/workers/w1/drain", "{}", {}, "limited").status, 403);
+  EXPECT_EQ(send("DELETE", "/api/v1/workers/w1").status, 200);
+  EXPECT_TRUE(get("/api/v1/workers").at("items").as_array().empty());
+  EXPECT_EQ(send("DELETE", "/api/v1/workers/w1").status, 404);
+}
+
 TEST_F(RecordTest, AWorkerThatDrainsIsAnsweredAtOnce) {
   post("/api/v1/workers", R"({"runner_id":"w1"})");
   std::string body;

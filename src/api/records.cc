@@ -10,6 +10,7 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/json_reader.h"
+#include "api/pages.h"
 #include "api/times.h"
 #include "api/work.h"
 #include "ledger/audit.h"
@@ -118,25 +119,20 @@ void list_records(Work& work, Exchange exchange) {
   static constexpr std::string_view kOwn[] = {"client_id", "ref", "status", "limit", "cursor"};
   const http::Query& query = exchange.request().query;
   if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
-  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 100);
-  if (!limit) return exchange.problem(limit.error());
+  auto page = page_of_list(query, 100);
+  if (!page) return exchange.problem(page.error());
   runs::RecordFilter filter{.client = std::string(query.get("client_id")),
                             .ref = std::string(query.get("ref")),
-                            .status = std::string(query.get("status")),
-                            .before = std::string(query.get("cursor")),
-                            .limit = static_cast<std::int32_t>(*limit)};
+                            .status = std::string(query.get("status"))};
   const bool reveals = reveals_payloads(exchange);
-  look(work, std::move(exchange), [filter = std::move(filter), reveals](runs::View& view) -> Result<std::string> {
-    const auto found = runs::list_records(view, kCollection, filter);
-    std::string out;
-    ObjectText object(out);
-    append_array(object.key("items"), found, [reveals](std::string& text, const runs::Record& record) {
-      text += reveals ? record.fields : without_payload(record.fields);
-    });
-    const bool full = found.size() == static_cast<std::size_t>(filter.limit);
-    object.text_or_null("next_cursor", full ? found.back().id : std::string()).end();
-    return out;
-  });
+  look(work, std::move(exchange),
+       [filter = std::move(filter), reveals, page = std::move(*page)](runs::View& view) -> Result<std::string> {
+         auto found = runs::list_records(view, kCollection, filter, page);
+         if (!found) return std::unexpected(std::move(found).error());
+         return list_text(*found, [reveals](std::string& text, const runs::Record& record) {
+           text += reveals ? record.fields : without_payload(record.fields);
+         });
+       });
 }
 
 // ---- webhook_events

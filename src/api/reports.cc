@@ -209,15 +209,22 @@ Result<std::string> tell_log(runs::Unit& unit, const Report& report) {
   return state_text(to_string(run->state));
 }
 
+// Counts what the attempt used, once the call by which it left was taken.
+Result<void> count_use(runs::Unit& unit, const Report& report) {
+  if (report.tokens == 0 && report.cost_usd == 0) return {};
+  return runs::add_use(unit, report.run, report.attempt, report.tokens, report.cost_usd);
+}
+
+Result<std::string> answer_left(runs::Unit& unit, const Report& report, const Result<runs::StepBegun>& begun) {
+  const bool taken = begun && begun->state != runs::StepAnswer::kLate && begun->state != runs::StepAnswer::kUnknown;
+  auto counted = taken ? count_use(unit, report) : Result<void>();
+  if (!counted) return std::unexpected(std::move(counted).error());
+  return answer_step(unit, report, begun);
+}
+
 // Empty: the usual answer.
 Result<std::string> tell(runs::Unit& unit, const Report& report) {
   const runs::StepCall call{report.run, report.attempt, report.step};
-  const bool leaves = report.op == ReportOp::kRelease || report.op == ReportOp::kSleep || report.op == ReportOp::kWait;
-  if (leaves && (report.tokens != 0 || report.cost_usd != 0)) {
-    // A call that is late is told so by what follows.
-    auto used = runs::add_use(unit, report.run, report.attempt, report.tokens, report.cost_usd);
-    if (!used) return std::unexpected(std::move(used).error());
-  }
   switch (report.op) {
     case ReportOp::kStepStart: return answer_step(unit, report, runs::begin_step(unit, call));
     case ReportOp::kStepComplete: {
@@ -235,13 +242,16 @@ Result<std::string> tell(runs::Unit& unit, const Report& report) {
     case ReportOp::kRelease: {
       auto returned = runs::give_back(unit, report.run, report.attempt);
       if (!returned) return std::unexpected(std::move(returned).error());
+      if (*returned == runs::Applied::kApplied) {
+        if (auto counted = count_use(unit, report); !counted) return std::unexpected(std::move(counted).error());
+      }
       return answer_applied(unit, report, *returned, "ready");
     }
-    case ReportOp::kSleep: return answer_step(unit, report, runs::sleep_step(unit, call, *report.until));
+    case ReportOp::kSleep: return answer_left(unit, report, runs::sleep_step(unit, call, *report.until));
     case ReportOp::kWait: {
       std::optional<std::chrono::nanoseconds> timeout;
       if (report.until) timeout = std::chrono::nanoseconds(std::max<std::int64_t>(0, *report.until - unit.now()));
-      return answer_step(unit, report, runs::wait_signal(unit, call, report.event, report.key, timeout));
+      return answer_left(unit, report, runs::wait_signal(unit, call, report.event, report.key, timeout));
     }
     case ReportOp::kLog: return tell_log(unit, report);
   }

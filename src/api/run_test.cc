@@ -193,7 +193,17 @@ TEST_F(RunTest, ASwitchTakesLeasesAwayAndSaysSoEverywhere) {
   const auto thrown = post("/api/v1/switches", R"({"client_id":"acme","reason":"wrong account"})", 201);
   const std::string id = text(thrown.at("id"));
   EXPECT_EQ(text(thrown.at("mode")), "kill");
-  EXPECT_EQ(thrown.at("revoked").as_int64(), 1);
+  EXPECT_TRUE(thrown.at("revoking").as_bool());
+  EXPECT_EQ(thrown.at("in_flight").as_int64(), 1);
+  const auto in_flight = get("/api/v1/switches/" + id + "/in-flight?limit=1");
+  EXPECT_EQ(in_flight.at("items").at(0).at("run_id"), lease.at("run_id"));
+  EXPECT_TRUE(in_flight.at("next_cursor").is_null());
+  tick(std::chrono::seconds(0));
+  const auto over = get("/api/v1/switches/" + id);
+  EXPECT_EQ(over.at("revoked").as_int64(), 1);
+  EXPECT_FALSE(over.at("revoking").as_bool());
+  EXPECT_EQ(over.at("in_flight").as_int64(), 0);
+  EXPECT_EQ(send("GET", "/api/v1/switches/sw_0000000000000").status, 404);
   const auto late = report(lease, "complete");
   EXPECT_FALSE(late.at("ok").as_bool());
   EXPECT_EQ(text(late.at("error").at("code")), "late");

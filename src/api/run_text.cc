@@ -68,6 +68,7 @@ void append_switch(std::string& out, const runs::Switch& one) {
   object.text_or_null("lane", one.reach.lane).text_or_null("workflow", one.reach.workflow);
   object.text_or_null("tool", one.reach.tool).text_or_null("agent", one.reach.agent);
   object.text("thrown_by", one.thrown_by).time("thrown_at", one.thrown_at).number("revoked", one.revoked);
+  object.boolean("revoking", one.is_revoking).number("in_flight", one.in_flight);
   object.text_or_null("resumed_by", one.lifted_by).time("resumed_at", one.lifted_at);
   object.text_or_null("resume_reason", one.lift_reason);
   object.end();

@@ -75,8 +75,13 @@ void Api::get_ready(Exchange exchange) {
 }
 
 void Api::get_metrics(Exchange exchange) {
-  if (!exchange.scope().clients.empty()) {
-    return exchange.problem(Error(ErrorCode::kPermissionDenied, "a token limited to some clients has no metrics"));
+  // They count every workspace: for whoever runs the server, or a workspace of it.
+  const access::Grant& caller = exchange.caller().grant;
+  const bool is_configured = caller.kind == access::ActorKind::kToken && caller.actor_id.starts_with("config:");
+  if (!exchange.scope().clients.empty() ||
+      !(is_configured || access::can(caller, access::Action::kManageRetention).allowed)) {
+    return exchange.problem(Error(ErrorCode::kPermissionDenied,
+                                  "the server's metrics count all: for admins, and tokens of the configuration file"));
   }
   if (prefers_json(exchange.request().headers.get("Accept"))) return exchange.json(services_.metrics.json());
   exchange.respond(

@@ -4,6 +4,7 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/json_reader.h"
+#include "api/pages.h"
 #include "api/work.h"
 #include "core/rng.h"
 #include "runs/inspect.h"
@@ -217,35 +218,28 @@ void append_effect(std::string& out, const runs::SideEffect& effect, bool reveal
 }
 
 void list(Work& work, Exchange exchange) {
-  static constexpr std::string_view kOwn[] = {"state", "run_id", "to_check", "limit"};
+  static constexpr std::string_view kOwn[] = {"state", "run_id", "to_check", "limit", "cursor"};
   const http::Query& query = exchange.request().query;
   if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
-  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 200);
-  if (!limit) return exchange.problem(limit.error());
-  std::optional<runs::EffectState> state;
+  auto page = page_of_list(query);
+  if (!page) return exchange.problem(page.error());
+  runs::EffectFilter filter{
+      .state = {}, .to_check = query.get("to_check") == "true", .run = {std::string(query.get("run_id"))}};
   if (const std::string* name = query.find("state")) {
-    state = runs::effect_state_named(*name);
-    if (!state) {
+    filter.state = runs::effect_state_named(*name);
+    if (!filter.state) {
       return exchange.problem(
           Error(ErrorCode::kInvalidArgument,
                 "parameter 'state': expected reserved, committed, unknown, unverified or released"));
     }
   }
-  const bool to_check = query.get("to_check") == "true";
   const bool reveals = reveals_payloads(exchange);
-  const runs::RunId run{std::string(query.get("run_id"))};
   look(work, std::move(exchange),
-       [state, to_check, reveals, run,
-        limit = static_cast<std::int32_t>(*limit)](runs::View& view) -> Result<std::string> {
-         const auto found = !run.value.empty() ? runs::list_effects_of_run(view, run)
-                            : to_check         ? runs::list_effects_to_check(view, limit)
-                                               : runs::list_effects(view, state, limit);
-         std::string out;
-         ObjectText object(out);
-         append_array(object.key("items"), found,
-                      [&](std::string& text, const runs::SideEffect& one) { append_effect(text, one, reveals); });
-         object.json("next_cursor", "null").end();
-         return out;
+       [filter = std::move(filter), reveals, page = std::move(*page)](runs::View& view) -> Result<std::string> {
+         auto found = runs::list_effects(view, filter, page);
+         if (!found) return std::unexpected(std::move(found).error());
+         return list_text(*found,
+                          [&](std::string& text, const runs::SideEffect& one) { append_effect(text, one, reveals); });
        });
 }
 
@@ -290,6 +284,7 @@ void list_rules(Work& work, Exchange exchange) {
     append_array(object.key("items"), runs::list_proof_rules(view), [](std::string& text, const runs::ProofRule& rule) {
       ObjectText one(text);
       one.text("action", rule.action).text_or_null("execution_lane", rule.lane);
+      one.boolean("built_in", rule.is_built_in);
       append_array(one.key("proofs"), rule.proofs,
                    [](std::string& names, const std::string& kind) { append_json_string(names, kind); });
       one.end();

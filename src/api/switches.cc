@@ -3,6 +3,7 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/json_reader.h"
+#include "api/pages.h"
 #include "api/run_text.h"
 #include "api/work.h"
 
@@ -80,18 +81,29 @@ void resume(Work& work, Exchange exchange) {
 }
 
 void list(Work& work, Exchange exchange) {
-  static constexpr std::string_view kOwn[] = {"all", "limit"};
+  static constexpr std::string_view kOwn[] = {"all", "limit", "cursor"};
   const http::Query& query = exchange.request().query;
   if (auto known = only_parameters(query, kOwn); !known) return exchange.problem(known.error());
-  auto limit = number_parameter(query, "limit", 1, kPageRowsMax, 200);
-  if (!limit) return exchange.problem(limit.error());
+  auto page = page_of_list(query);
+  if (!page) return exchange.problem(page.error());
   const bool only_on = query.get("all") != "true";
-  look(work, std::move(exchange), [only_on, limit = *limit](runs::View& view) -> Result<std::string> {
+  look(work, std::move(exchange), [only_on, page = std::move(*page)](runs::View& view) -> Result<std::string> {
+    auto found = runs::list_switches(view, only_on, page);
+    if (!found) return std::unexpected(std::move(found).error());
+    return list_text(*found, append_switch);
+  });
+}
+
+std::unexpected<Error> no_such_switch() { return fail(ErrorCode::kNotFound, "there is no such switch"); }
+
+void show(Work& work, Exchange exchange) {
+  if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
+  const std::string id = exchange.parameter("switch_id");
+  look(work, std::move(exchange), [id](runs::View& view) -> Result<std::string> {
+    const auto found = runs::get_switch(view, id);
+    if (!found) return no_such_switch();
     std::string out;
-    ObjectText object(out);
-    append_array(object.key("items"), runs::list_switches(view, only_on, static_cast<std::int32_t>(limit)),
-                 append_switch);
-    object.json("next_cursor", "null").end();
+    append_switch(out, *found);
     return out;
   });
 }
@@ -108,18 +120,17 @@ void append_in_flight(std::string& out, const runs::InFlight& one) {
 }
 
 void in_flight(Work& work, Exchange exchange) {
-  if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
+  const http::Query& query = exchange.request().query;
+  if (auto known = only_parameters(query, kPageParameters); !known) return exchange.problem(known.error());
+  auto page = page_of_list(query);
+  if (!page) return exchange.problem(page.error());
   const std::string id = exchange.parameter("switch_id");
-  look(work, std::move(exchange), [id](runs::View& view) -> Result<std::string> {
-    for (const runs::Switch& one : runs::list_switches(view, false, kPageRowsMax)) {
-      if (one.id != id) continue;
-      std::string out;
-      ObjectText object(out);
-      append_array(object.key("items"), runs::list_in_flight(view, one.reach), append_in_flight);
-      object.json("next_cursor", "null").end();
-      return out;
-    }
-    return fail(ErrorCode::kNotFound, "there is no such switch");
+  look(work, std::move(exchange), [id, page = std::move(*page)](runs::View& view) -> Result<std::string> {
+    const auto found = runs::get_switch(view, id);
+    if (!found) return no_such_switch();
+    auto running = runs::list_in_flight(view, found->reach, page);
+    if (!running) return std::unexpected(std::move(running).error());
+    return list_text(*running, append_in_flight);
   });
 }
 
@@ -136,22 +147,25 @@ void ask_may_i(Work& work, Exchange exchange) {
                           .tool = text("tool"),
                           .agent = text("agent")};
   const std::string action_class = text("action_class");
-  look(work, std::move(exchange), [reach, action_class](runs::View& view) -> Result<std::string> {
-    auto answer = runs::may_i(view, reach, action_class.empty() ? std::string_view("default") : action_class);
-    if (!answer) return std::unexpected(std::move(answer).error());
-    std::string out;
-    ObjectText object(out);
-    object.boolean("allowed", answer->allowed).text_or_null("reason", answer->reason);
-    if (answer->switch_id.empty()) {
-      object.json("switch", "null");
-    } else {
-      ObjectText(object.key("switch")).text("id", answer->switch_id).text("reason", answer->reason).end();
-    }
-    object.number("cache_ms",
-                  std::chrono::duration_cast<std::chrono::milliseconds>(answer->action_class.cache).count());
-    object.text("on_unreachable", answer->action_class.fail_open ? "allow" : "refuse").end();
-    return out;
-  });
+  if (!is_open(work, exchange)) return;
+  look(work, std::move(exchange),
+       [reach, action_class, admission = work.rooms.runs->admission()](runs::View& view) -> Result<std::string> {
+         auto answer =
+             runs::may_i(view, reach, action_class.empty() ? std::string_view("default") : action_class, admission);
+         if (!answer) return std::unexpected(std::move(answer).error());
+         std::string out;
+         ObjectText object(out);
+         object.boolean("allowed", answer->allowed).text_or_null("reason", answer->reason);
+         if (answer->switch_id.empty()) {
+           object.json("switch", "null");
+         } else {
+           ObjectText(object.key("switch")).text("id", answer->switch_id).text("reason", answer->reason).end();
+         }
+         object.number("cache_ms",
+                       std::chrono::duration_cast<std::chrono::milliseconds>(answer->action_class.cache).count());
+         object.text("on_unreachable", answer->action_class.fail_open ? "allow" : "refuse").end();
+         return out;
+       });
 }
 
 }  // namespace
@@ -161,6 +175,8 @@ void add_switch_routes(Router& router, Work& work) {
   add_get(router, "/api/v1/switches", Action::kSee, [&work](Exchange exchange) { list(work, std::move(exchange)); });
   add_post(router, "/api/v1/switches", Action::kStop, kOneBytesMax,
            [&work](Exchange exchange) { throw_one(work, std::move(exchange)); });
+  add_get(router, "/api/v1/switches/{switch_id}", Action::kSee,
+          [&work](Exchange exchange) { show(work, std::move(exchange)); });
   add_post(router, "/api/v1/switches/{switch_id}/resume", Action::kResume, kOneBytesMax,
            [&work](Exchange exchange) { resume(work, std::move(exchange)); });
   add_get(router, "/api/v1/switches/{switch_id}/in-flight", Action::kSee,

@@ -51,7 +51,8 @@ class WorkTest : public testing::Test {
                                               .metrics = metrics_,
                                               .is_leader = [] { return true; }},
                       notify::Webhooks::Options{.senders = 2});
-    runs_ = std::make_unique<runs::Runs>(*database_, clock_, rng_, journal_, runs::Runs::Options{});
+    runs_ =
+        std::make_unique<runs::Runs>(*database_, clock_, rng_, journal_, runs::Runs::Options{.revokes_at_once = false});
     api_.emplace(Services{.authenticator = authenticator_,
                           .reader = reader_,
                           .ingest = ingest_,

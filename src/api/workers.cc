@@ -3,6 +3,7 @@
 #include "api/filters.h"
 #include "api/json_object.h"
 #include "api/json_reader.h"
+#include "api/pages.h"
 #include "api/work.h"
 
 namespace fettle::api {
@@ -56,9 +57,10 @@ void drain(Work& work, Exchange exchange) {
     if (!read) return exchange.problem(read.error());
   }
   const runs::WorkerId id{exchange.parameter("runner_id")};
-  work.polls.end_of(exchange.scope().workspace, id.value);
-  change(work, std::move(exchange), [id, reason](runs::Unit& unit) -> Result<Answer> {
+  change(work, std::move(exchange), [&work, id, reason](runs::Unit& unit) -> Result<Answer> {
     if (auto done = runs::drain_worker(unit, id, true, reason); !done) return std::unexpected(std::move(done).error());
+    // Once it is known to be allowed; a repeated body ends nothing more.
+    work.polls.end_of(unit.workspace(), id.value);
     return Answer{.status = 200, .body = R"({"state":"draining"})"};
   });
 }
@@ -81,14 +83,27 @@ void append_pool(std::string& out, const runs::PoolCapacity& pool) {
 }
 
 void list(Work& work, Exchange exchange) {
-  if (auto known = only_parameters(exchange.request().query, {}); !known) return exchange.problem(known.error());
-  look(work, std::move(exchange), [](runs::View& view) -> Result<std::string> {
+  const http::Query& query = exchange.request().query;
+  if (auto known = only_parameters(query, kPageParameters); !known) return exchange.problem(known.error());
+  auto page = page_of_list(query, kPageRowsMax);
+  if (!page) return exchange.problem(page.error());
+  const std::string actor = exchange.caller().grant.actor_id;
+  look(work, std::move(exchange), [actor, page = std::move(*page)](runs::View& view) -> Result<std::string> {
+    const auto found = runs::list_workers(view, actor, page);
     std::string out;
     ObjectText object(out);
-    append_array(object.key("items"), runs::list_workers(view), append_worker);
-    append_array(object.key("pools"), runs::pool_capacity(view), append_pool);
-    object.json("next_cursor", "null").end();
+    append_array(object.key("items"), found.items, append_worker);
+    append_array(object.key("pools"), runs::pool_capacity(view, actor), append_pool);
+    object.text_or_null("next_cursor", found.next).end();
     return out;
+  });
+}
+
+void leave(Work& work, Exchange exchange) {
+  const runs::WorkerId id{exchange.parameter("runner_id")};
+  change(work, std::move(exchange), [id](runs::Unit& unit) -> Result<Answer> {
+    if (auto done = runs::remove_worker(unit, id); !done) return std::unexpected(std::move(done).error());
+    return Answer{.status = 200, .body = "{}"};
   });
 }
 
@@ -98,7 +113,10 @@ void add_worker_routes(Router& router, Work& work) {
   add_post(router, "/api/v1/workers", Action::kWork, kOneBytesMax,
            [&work](Exchange exchange) { enter(work, std::move(exchange)); });
   add_get(router, "/api/v1/workers", Action::kSee, [&work](Exchange exchange) { list(work, std::move(exchange)); });
-  add_post(router, "/api/v1/workers/{runner_id}/drain", Action::kWork, kOneBytesMax,
+  // The right that operators and tokens for work share; whose worker it is, is looked at in the transaction.
+  add_delete(router, "/api/v1/workers/{runner_id}", Action::kEnqueue,
+             [&work](Exchange exchange) { leave(work, std::move(exchange)); });
+  add_post(router, "/api/v1/workers/{runner_id}/drain", Action::kEnqueue, kOneBytesMax,
            [&work](Exchange exchange) { drain(work, std::move(exchange)); });
 }
 

@@ -58,7 +58,8 @@ Result<std::string> store_attachment(db::Transaction& tx, const Scope& scope, co
   auto stored = tx.execute(
       "INSERT INTO audit_attachments (workspace, sha256, client_id, media_type, created_at, content) VALUES ($1, $2, "
       "$3, $4, "
-      "$5, $6) ON CONFLICT (workspace, sha256, client_id) DO NOTHING",
+      "$5, $6) ON CONFLICT (workspace, sha256, client_id) DO UPDATE SET content = excluded.content, media_type = "
+      "excluded.media_type WHERE length(audit_attachments.content) = 0",
       {scope.workspace, digits, attachment.client_id, attachment.media_type, attachment.created_at,
        db::BlobView{attachment.content}});
   if (!stored) return std::unexpected(std::move(stored).error().within("storing an attachment"));
@@ -73,14 +74,18 @@ Result<std::optional<Attachment>> load_attachment(db::Reader& reader, const Scop
   if (clients->empty()) return std::nullopt;
   Attachment attachment;
   db::Blob content;
-  auto found = reader.fetch(
-      "SELECT client_id, media_type, created_at, content FROM audit_attachments WHERE workspace = $1 AND sha256 = $2 "
-      "AND "
-      "client_id = $3",
-      {scope.workspace, *digits, clients->front()}, attachment.client_id, attachment.media_type, attachment.created_at,
-      content);
-  if (!found) return std::unexpected(found.error());
-  if (!*found) return std::nullopt;
+  // One client's may be erased, and the same of another still be there.
+  for (const std::string& client : *clients) {
+    auto found = reader.fetch(
+        "SELECT client_id, media_type, created_at, content FROM audit_attachments WHERE workspace = $1 AND sha256 = $2 "
+        "AND "
+        "client_id = $3",
+        {scope.workspace, *digits, client}, attachment.client_id, attachment.media_type, attachment.created_at,
+        content);
+    if (!found) return std::unexpected(found.error());
+    if (!content.bytes.empty()) break;
+  }
+  if (content.bytes.empty()) return attachment;
   if (to_hex(sha256(content.bytes)) != *digits) {
     return fail(ErrorCode::kDataLoss, fmt::format("the content of {} is not what its name says", reference));
   }
@@ -94,6 +99,19 @@ Result<bool> has_attachment(db::Reader& reader, const Scope& scope, std::string_
   auto clients = owners(reader, scope, *digits);
   if (!clients) return std::unexpected(clients.error());
   return !clients->empty();
+}
+
+Result<std::int64_t> erase_client_attachments(db::Transaction& tx, const Scope& scope, std::string_view client,
+                                              std::int32_t rows_max) {
+  if (!may_see(scope, client)) {
+    return fail(ErrorCode::kPermissionDenied, "attachment: the client is outside the caller's");
+  }
+  auto erased = tx.execute(
+      "UPDATE audit_attachments SET content = $4 WHERE workspace = $1 AND client_id = $2 AND sha256 IN (SELECT sha256 "
+      "FROM audit_attachments WHERE workspace = $1 AND client_id = $2 AND length(content) > 0 LIMIT $3)",
+      {scope.workspace, client, rows_max, db::BlobView{}});
+  if (!erased) return std::unexpected(std::move(erased).error().within("erasing attachments"));
+  return *erased;
 }
 
 Result<bool> erase_attachment(db::Transaction& tx, const Scope& scope, std::string_view reference) {

@@ -25,7 +25,7 @@ constexpr std::size_t kAttachmentBytesMax = 4 << 20;
 struct Attachment {
   std::string client_id;   // whose it is; empty: the workspace's
   std::string media_type;  // image/png
-  std::string content;
+  std::string content;     // empty: it was erased, and its hash is what remains
   UnixNanos created_at = 0;
 };
 
@@ -40,6 +40,12 @@ Result<std::optional<Attachment>> load_attachment(db::Reader& reader, const Scop
 
 // Whether it is there, without reading it.
 Result<bool> has_attachment(db::Reader& reader, const Scope& scope, std::string_view reference);
+
+// Of a client: at most `rows_max` contents go, the hashes stay, so that records which refer to them still say that
+// there was proof and which. How many. Storing the same content again brings it back. kPermissionDenied outside of
+// scope.
+Result<std::int64_t> erase_client_attachments(db::Transaction& tx, const Scope& scope, std::string_view client,
+                                              std::int32_t rows_max);
 
 // True when it was there. The records that refer to it stay as they are.
 Result<bool> erase_attachment(db::Transaction& tx, const Scope& scope, std::string_view reference);

@@ -337,6 +337,34 @@ TEST_P(AuditTest, WhoIsLimitedToClientsErasesTheirDetailsAlone) {
   EXPECT_EQ(*erased, 1);
 }
 
+TEST_P(AuditTest, AnErasedAttachmentLeavesItsHash) {
+  const Scope of_other{.workspace = scope.workspace, .clients = {{"other"}}};
+  const auto put = [&](const std::string& client) {
+    return *database->write_and_wait([&](db::Transaction& tx) {
+      return store_attachment(tx, scope,
+                              {.client_id = client, .media_type = "image/png", .content = "pixels", .created_at = 5});
+    });
+  };
+  const auto get = [&](const Scope& whose, const std::string& name) {
+    return *read([&](db::Reader& reader) { return load_attachment(reader, whose, name); });
+  };
+  const auto erase = [&](const Scope& whose) {
+    return database->write_and_wait(
+        [&](db::Transaction& tx) { return erase_client_attachments(tx, whose, "acme", 10); });
+  };
+  const std::string name = put("acme");
+  EXPECT_EQ(erase(of_other).error().code(), ErrorCode::kPermissionDenied);
+  EXPECT_EQ(*erase(scope), 1);
+  EXPECT_EQ(*erase(scope), 0);
+  ASSERT_TRUE(get(scope, name).has_value());
+  EXPECT_EQ(get(scope, name)->content, "");
+  EXPECT_TRUE(*read([&](db::Reader& reader) { return has_attachment(reader, scope, name); }));
+  put("other");
+  EXPECT_EQ(get(scope, name)->content, "pixels") << "the other client's is still there";
+  put("acme");
+  EXPECT_EQ(*erase(scope), 1) << "stored again, it is there again";
+}
+
 TEST_P(AuditTest, AttachmentsAreFoundByTheirContentWithinTheScope) {
   const Scope of_acme{.workspace = scope.workspace, .clients = {{"acme"}}};
   const Scope of_other{.workspace = scope.workspace, .clients = {{"other"}}};

@@ -142,8 +142,11 @@ Result<OutboxBatch> Outbox::next(std::string_view name) {
   });
 }
 
-Result<void> Outbox::advance(std::string_view name, OutboxCursor to) {
-  return database_.write_and_wait([consumer = std::string(name), to](db::Transaction& tx) -> Result<void> {
+Result<void> Outbox::advance(std::string_view name, OutboxCursor to, const Fence& fence) {
+  return database_.write_and_wait([consumer = std::string(name), to, &fence](db::Transaction& tx) -> Result<void> {
+    if (fence) {
+      if (auto mine = fence(tx); !mine) return mine;
+    }
     auto moved = tx.execute(
         "UPDATE outbox_consumers SET transaction_id = $2, id = $3 WHERE name = $1 AND (transaction_id, id) < ($2, $3)",
         {consumer, to.transaction_id, to.id});

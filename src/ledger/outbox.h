@@ -86,8 +86,10 @@ class Outbox {
   Result<void> remove_consumer(std::string_view name);
   // kNotFound for an unknown consumer.
   Result<OutboxBatch> next(std::string_view name);
-  // Never goes back.
-  Result<void> advance(std::string_view name, OutboxCursor to);
+  // Never goes back. `fence`, if there is one, is asked in the same transaction: what it refuses moves nothing, so that
+  // a leader that has lost its place meanwhile does not answer for its successor.
+  using Fence = std::function<Result<void>(db::Transaction&)>;
+  Result<void> advance(std::string_view name, OutboxCursor to, const Fence& fence = {});
   // The same for a consumer that nobody listens to: it reads no events, and writes nothing when there are none.
   Result<void> pass_over(std::string_view name, OutboxCursor to);
 

@@ -106,6 +106,19 @@ Result<WebhookEventPage> find_webhook_events(db::Reader& reader, const Scope& sc
   return page;
 }
 
+Result<std::int64_t> erase_client_webhook_events(db::Transaction& tx, const Scope& scope, std::string_view client,
+                                                 std::int32_t rows_max) {
+  const bool may_see = scope.clients.empty() ||
+                       std::ranges::any_of(scope.clients, [&](const ClientId& id) { return id.value == client; });
+  if (!may_see) return fail(ErrorCode::kPermissionDenied, "webhook events: the client is outside the caller's");
+  auto gone = tx.execute(
+      "DELETE FROM webhook_events WHERE workspace = $1 AND id IN (SELECT id FROM webhook_events WHERE workspace = $1 "
+      "AND client_id = $2 LIMIT $3)",
+      {scope.workspace, client, rows_max});
+  if (!gone) return std::unexpected(std::move(gone).error().within("erasing webhook events"));
+  return *gone;
+}
+
 Result<std::int64_t> purge_webhook_events(db::Transaction& tx, UnixNanos before, std::int32_t rows_max) {
   return tx.execute(
       "DELETE FROM webhook_events WHERE (workspace, id) IN (SELECT workspace, id FROM webhook_events WHERE received_at "

@@ -48,6 +48,9 @@ struct WebhookEventPage {
 // `scope`, or for an id that belongs to a client outside it.
 Result<void> save_webhook_event(db::Transaction& tx, const Scope& scope, const WebhookEvent& event);
 Result<WebhookEventPage> find_webhook_events(db::Reader& reader, const Scope& scope, const WebhookEventFilter& filter);
+// Removes at most `rows_max` events of a client. kPermissionDenied outside of scope.
+Result<std::int64_t> erase_client_webhook_events(db::Transaction& tx, const Scope& scope, std::string_view client,
+                                                 std::int32_t rows_max);
 // Removes at most `rows_max` events received before `before`, of all workspaces; for retention.
 Result<std::int64_t> purge_webhook_events(db::Transaction& tx, UnixNanos before, std::int32_t rows_max = 1000);
 

@@ -130,6 +130,25 @@ bool Gate::frees(std::string_view hold_key) {
   return access::allows(part, usage(), {.workflow = workflow}, unit_.now()).verdict != Verdict::kRefuse;
 }
 
+std::optional<std::string> why_plan_refuses(View& view, const Admission* admission, std::string_view workflow,
+                                            std::string_view agent) {
+  const auto plan = admission == nullptr ? nullptr : admission->plan_of(view.workspace());
+  if (plan == nullptr) return std::nullopt;
+  // How many run at once is no reason: what runs elsewhere is running already.
+  access::Plan asked = *plan;
+  asked.concurrent_runs_max.reset();
+  access::PlanUsage used;
+  if (asked.month_tokens_max || asked.month_micro_usd_max) {
+    const Usage usage = usage_of(view);
+    used = {.running = 0, .month_tokens = usage.month_tokens, .month_micro_usd = usage.month_micro_usd};
+  }
+  // A caller that names no workflow asks about none.
+  if (workflow.empty()) asked.workflows.clear();
+  const auto decision = access::allows(asked, used, {.workflow = workflow, .is_agent = !agent.empty()}, view.now());
+  if (decision.verdict != Verdict::kRefuse) return std::nullopt;
+  return decision.error->message();
+}
+
 bool is_gate_hold(std::string_view hold_key) { return hold_key.starts_with("plan:") || hold_key.starts_with(kPerson); }
 
 std::string why_held_by_gate(std::string_view hold_key) {

@@ -6,7 +6,8 @@
 //
 // The work of an agent is a run with an agent. What is refused when it is asked for is refused with the reason; what
 // was asked for while it was allowed waits, held, and starts when the plan, the month or the person's rights allow it
-// again. Reports of work that others execute (observed.h) are facts and are never refused here.
+// again. Reports of work that others execute (observed.h) are facts: they are recorded and counted whatever the plan
+// says, and it is may_i (switches.h) that tells the executor to stop.
 #pragma once
 
 #include <memory>
@@ -73,6 +74,11 @@ class Gate {
   const std::shared_ptr<const access::Plan> plan_;
   std::optional<access::PlanUsage> usage_;
 };
+
+// What the plan leaves out, for whoever executes elsewhere and asks before it acts: a sentence, or nothing when it may.
+// The right of a person to run agents is not asked: nobody knows who asked the executor.
+std::optional<std::string> why_plan_refuses(View& view, const Admission* admission, std::string_view workflow,
+                                            std::string_view agent);
 
 // Of a hold key that is one of Gate's.
 bool is_gate_hold(std::string_view hold_key);

@@ -7,6 +7,7 @@
 
 #include "access/grant.h"
 #include "runs/json.h"
+#include "runs/listing.h"
 #include "runs/run.h"
 
 namespace fettle::runs {
@@ -188,18 +189,15 @@ std::optional<Approval> get_approval(View& view, std::string_view id) {
   return out;
 }
 
-std::vector<Approval> list_approvals(View& view, bool only_open, std::int32_t limit) {
-  constexpr db::Sql kOpen("SELECT " FETTLE_APPROVAL_COLUMNS
-                          " FROM approvals WHERE workspace = $1 AND state = 0"
-                          " ORDER BY COALESCE(expires_at, 9223372036854775807), id LIMIT $2");
-  constexpr db::Sql kAll("SELECT " FETTLE_APPROVAL_COLUMNS
-                         " FROM approvals WHERE workspace = $1 ORDER BY id DESC LIMIT $2");
-  std::vector<Approval> out;
-  for (const db::Row row : view.rows(only_open ? kOpen : kAll, {view.workspace(), limit})) {
-    Approval one = approval_from(view, row);
-    if (view.allows(one.client)) out.push_back(std::move(one));
+Result<PageOf<Approval>> list_approvals(View& view, bool only_open, const PageRequest& page) {
+  Where where(view);
+  where.add_scope(view);
+  Keyset order{.unique = "id"};
+  if (only_open) {
+    where.add_literal("state = 0");
+    order = {.first = "COALESCE(expires_at, 9223372036854775807)", .unique = "id", .newest_first = false};
   }
-  return out;
+  return page_of<Approval>(view, FETTLE_APPROVAL_COLUMNS, "approvals", where, order, page, approval_from);
 }
 
 std::int64_t expire_approvals(Unit& unit, std::int32_t items_max) {
@@ -305,27 +303,32 @@ Result<void> close_escalation(Unit& unit, std::string_view id, std::string_view 
 #define FETTLE_ESCALATION_COLUMNS \
   "id, run, client, subject, details, severity, owner, opened_at, closed_at, closed_by, note"
 
-std::vector<Escalation> list_escalations(View& view, bool only_open, std::int32_t limit) {
-  constexpr db::Sql kOpen(
-      "SELECT " FETTLE_ESCALATION_COLUMNS
-      " FROM escalations WHERE workspace = $1 AND closed_at IS NULL ORDER BY severity, id LIMIT $2");
-  constexpr db::Sql kAll("SELECT " FETTLE_ESCALATION_COLUMNS
-                         " FROM escalations WHERE workspace = $1 ORDER BY id DESC LIMIT $2");
-  std::vector<Escalation> out;
-  for (const db::Row row : view.rows(only_open ? kOpen : kAll, {view.workspace(), limit})) {
-    Escalation one;
-    std::int64_t number = 0;
-    std::optional<std::string> by, note;
-    view.read(row, number, one.run_number, one.client, one.subject, one.details, one.severity, one.owner, one.opened_at,
-              one.closed_at, by, note);
-    if (!view.allows(one.client)) continue;
-    one.id = format_number(kEscalationPrefix, number);
-    one.age_ns = std::max<std::int64_t>(0, one.closed_at.value_or(view.now()) - one.opened_at);
-    one.closed_by = by.value_or("");
-    one.note = note.value_or("");
-    out.push_back(std::move(one));
+namespace {
+
+Escalation escalation_from(View& view, const db::Row& row) {
+  Escalation one;
+  std::int64_t number = 0;
+  std::optional<std::string> by, note;
+  view.read(row, number, one.run_number, one.client, one.subject, one.details, one.severity, one.owner, one.opened_at,
+            one.closed_at, by, note);
+  one.id = format_number(kEscalationPrefix, number);
+  one.age_ns = std::max<std::int64_t>(0, one.closed_at.value_or(view.now()) - one.opened_at);
+  one.closed_by = by.value_or("");
+  one.note = note.value_or("");
+  return one;
+}
+
+}  // namespace
+
+Result<PageOf<Escalation>> list_escalations(View& view, bool only_open, const PageRequest& page) {
+  Where where(view);
+  where.add_scope(view);
+  Keyset order{.unique = "id"};
+  if (only_open) {
+    where.add_literal("closed_at IS NULL");
+    order = {.first = "severity", .unique = "id", .newest_first = false};
   }
-  return out;
+  return page_of<Escalation>(view, FETTLE_ESCALATION_COLUMNS, "escalations", where, order, page, escalation_from);
 }
 
 }  // namespace fettle::runs

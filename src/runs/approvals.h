@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runs/page.h"
 #include "runs/steps.h"
 #include "runs/unit.h"
 
@@ -51,7 +52,7 @@ struct ApprovalDecision {
 Result<Approval> decide_approval(Unit& unit, std::string_view id, const ApprovalDecision& decision);
 std::optional<Approval> get_approval(View& view, std::string_view id);
 // Open ones first to expire; or all of the last ones.
-std::vector<Approval> list_approvals(View& view, bool only_open = true, std::int32_t limit = 200);
+Result<PageOf<Approval>> list_approvals(View& view, bool only_open = true, const PageRequest& page = {});
 
 struct EscalationRequest {
   std::string subject;           // required
@@ -74,7 +75,7 @@ Result<std::string> open_escalation(Unit& unit, const EscalationRequest& request
 Result<void> assign_escalation(Unit& unit, std::string_view id, std::string_view owner);
 Result<void> close_escalation(Unit& unit, std::string_view id, std::string_view note);
 // Open ones by severity and age; or all of the last ones.
-std::vector<Escalation> list_escalations(View& view, bool only_open = true, std::int32_t limit = 200);
+Result<PageOf<Escalation>> list_escalations(View& view, bool only_open = true, const PageRequest& page = {});
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 

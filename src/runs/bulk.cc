@@ -6,6 +6,7 @@
 
 #include "runs/admission.h"
 #include "runs/json.h"
+#include "runs/listing.h"
 #include "runs/run.h"
 
 namespace fettle::runs {
@@ -114,18 +115,28 @@ Result<BulkJob> start_bulk(Unit& unit, const BulkRequest& request) {
   job.reason = request.reason;
   job.actor = unit.actor().id;
   job.created_at = unit.now();
-  // Every run that is there has a smaller number than the job; one that dies later is not meant.
-  const std::string packed = pack(filter);
-  const Packed parts = unpack(packed);
-  unit.first("SELECT count(*) FROM runs WHERE workspace = $1 AND " FETTLE_BULK_MATCHES,
-             {unit.workspace(), parts.names[0], parts.names[1], parts.names[2], parts.names[3], parts.names[4],
-              parts.names[5], parts.from, std::min(parts.until, unit.now() + 1)},
-             job.total);
+  // The bounds are of what is there, not of a clock: another replica's may be ahead of this one. A run that is made or
+  // dies later is not meant.
+  std::int64_t last = 0;
+  UnixNanos finished_last = 0;
+  BulkFilter bounded = filter;
+  {
+    const std::string asked = pack(filter);
+    const Packed parts = unpack(asked);
+    unit.first(
+        "SELECT count(*), COALESCE(max(id), 0), COALESCE(max(finished_at), 0) FROM runs"
+        " WHERE workspace = $1 AND " FETTLE_BULK_MATCHES,
+        {unit.workspace(), parts.names[0], parts.names[1], parts.names[2], parts.names[3], parts.names[4],
+         parts.names[5], parts.from, parts.until},
+        job.total, last, finished_last);
+    bounded.finished_until = std::min(parts.until, finished_last + 1);
+  }
+  const std::string packed = pack(bounded);
   unit.execute(
       "INSERT INTO bulk_jobs (workspace, id, action, filter, from_scratch, reason, actor, state, cursor, up_to, total,"
       " created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10)",
       {unit.workspace(), number, static_cast<int>(job.action), packed, request.from == RetryFrom::kScratch, job.reason,
-       job.actor, number, job.total, job.created_at});
+       job.actor, last + 1, job.total, job.created_at});
   audit_job(unit, job, "bulk.start", job.reason);
   return job;
 }
@@ -141,15 +152,17 @@ std::optional<BulkJob> get_bulk(View& view, std::string_view id) {
   return job;
 }
 
-std::vector<BulkJob> list_bulk(View& view, std::int32_t limit) {
-  std::vector<BulkJob> out;
-  for (const db::Row row :
-       view.rows("SELECT " FETTLE_BULK_COLUMNS " FROM bulk_jobs WHERE workspace = $1 ORDER BY id DESC LIMIT $2",
-                 {view.workspace(), limit})) {
-    BulkJob job = job_from(view, row);
-    if (view.allows(job.client)) out.push_back(std::move(job));
+Result<PageOf<BulkJob>> list_bulk(View& view, const PageRequest& page) {
+  Where where(view);
+  std::vector<std::string> reaches;  // the beginnings of the filters that reach the scope's clients alone
+  reaches.reserve(view.scope().clients.size());
+  std::string any;
+  for (const ClientId& client : view.scope().clients) {
+    const std::string begin = where.parameter(reaches.emplace_back(client.value + kSeparator));
+    any += fmt::format("{}substr(filter, 1, length({})) = {}", any.empty() ? "" : " OR ", begin, begin);
   }
-  return out;
+  if (!any.empty()) where.add_literal("(" + any + ")");
+  return page_of<BulkJob>(view, FETTLE_BULK_COLUMNS, "bulk_jobs", where, {.unique = "id"}, page, job_from);
 }
 
 Result<BulkJob> abort_bulk(Unit& unit, std::string_view id, std::string_view reason) {
@@ -182,13 +195,12 @@ std::vector<BulkRun> list_bulk_runs(View& view, std::string_view id, std::int32_
   return out;
 }
 
-std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
+std::int64_t drive_bulk(Unit& unit, std::int32_t& left) {
   std::int64_t changed = 0;
-  std::int32_t left = items_max;  // of all jobs: what one transaction tells has a limit
   Gate gate(unit);
   for (const db::Row row : unit.rows("SELECT id, action, filter, from_scratch, reason, actor, cursor, up_to, created_at"
-                                     " FROM bulk_jobs WHERE workspace = $1 AND state = 0 ORDER BY id",
-                                     {unit.workspace()})) {
+                                     " FROM bulk_jobs WHERE workspace = $1 AND state = 0 ORDER BY id LIMIT $2",
+                                     {unit.workspace(), left})) {
     std::int64_t number = 0, cursor = 0, up_to = 0;
     UnixNanos created_at = 0;
     std::uint8_t action = 0;
@@ -197,11 +209,13 @@ std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
     if (left <= 0) break;
     if (!unit.read(row, number, action, filter, from_scratch, reason, actor, cursor, up_to, created_at)) break;
     const Packed parts = unpack(filter);
+    // Jobs that were begun by an earlier release have no bound of their own.
+    const bool is_bounded = parts.until != std::numeric_limits<UnixNanos>::max();
     const db::Rows found =
         unit.rows("SELECT id FROM runs WHERE workspace = $1 AND " FETTLE_BULK_MATCHES
                   " AND id > $10 AND id < $11 ORDER BY id LIMIT $12",
                   {unit.workspace(), parts.names[0], parts.names[1], parts.names[2], parts.names[3], parts.names[4],
-                   parts.names[5], parts.from, std::min(parts.until, created_at + 1), cursor, up_to, left});
+                   parts.names[5], parts.from, is_bounded ? parts.until : created_at + 1, cursor, up_to, left});
     std::int32_t done = 0, skipped = 0;
     for (const db::Row match : found) {
       if (!unit.read(match, cursor)) break;
@@ -222,7 +236,8 @@ std::int64_t drive_bulk(Unit& unit, std::int32_t items_max) {
     }
     changed += done;
     const bool finished = found.size() < static_cast<std::size_t>(left);
-    left -= static_cast<std::int32_t>(found.size());
+    // One that has nothing left to do is told of, too.
+    left -= std::max(1, static_cast<std::int32_t>(found.size()));
     unit.execute(
         "UPDATE bulk_jobs SET cursor = $3, done = done + $4, skipped = skipped + $5, state = $6, finished_at = $7"
         " WHERE workspace = $1 AND id = $2",

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "runs/operate.h"
+#include "runs/page.h"
 #include "runs/unit.h"
 
 namespace fettle::runs {
@@ -52,7 +53,8 @@ Result<BulkJob> start_bulk(Unit& unit, const BulkRequest& request);
 // What is done stays done. kConflict when it has ended.
 Result<BulkJob> abort_bulk(Unit& unit, std::string_view id, std::string_view reason);
 std::optional<BulkJob> get_bulk(View& view, std::string_view id);
-std::vector<BulkJob> list_bulk(View& view, std::int32_t limit = 100);
+// Newest first.
+Result<PageOf<BulkJob>> list_bulk(View& view, const PageRequest& page = {});
 
 struct BulkRun {
   RunId run;
@@ -64,8 +66,8 @@ std::vector<BulkRun> list_bulk_runs(View& view, std::string_view id, std::int32_
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 
-// Takes the open jobs of the workspace further by at most `items_max` runs altogether, oldest first. How many were
-// changed.
-std::int64_t drive_bulk(Unit& unit, std::int32_t items_max);
+// Takes the open jobs of the workspace further by at most `left` runs altogether, oldest first. How many were changed;
+// what it looked at is taken from `left`.
+std::int64_t drive_bulk(Unit& unit, std::int32_t& left);
 
 }  // namespace fettle::runs

@@ -8,6 +8,8 @@
 namespace fettle::runs {
 namespace {
 
+const std::string kSignalSeparator = "\x1f";
+
 // What is left of a payload; by it erased runs are known.
 constexpr std::string_view kGone = R"({"erased":true})";
 
@@ -72,10 +74,17 @@ Result<Erased> erase_client(Unit& unit, const std::string& client, std::int32_t 
       {unit.workspace(), client, items_max});
   // Hash, target and proof are the evidence that it was done once.
   out.effects = unit.execute(
-      "UPDATE side_effects SET payload_summary = '', note = NULL WHERE workspace = $1 AND id IN"
+      "UPDATE side_effects SET payload_summary = '', note = NULL, result = NULL WHERE workspace = $1 AND id IN"
       " (SELECT id FROM side_effects WHERE workspace = $1 AND client = $2 AND state IN (1, 4)"
-      " AND (payload_summary <> '' OR note IS NOT NULL) LIMIT $3)",
+      " AND (payload_summary <> '' OR note IS NOT NULL OR result IS NOT NULL) LIMIT $3)",
       {unit.workspace(), client, items_max});
+  // Those that name the client they are kept for: name, key, client (steps.cc). Others belong to none, and expire.
+  const std::string kept_for = kSignalSeparator + client;
+  out.signals = unit.execute(
+      "DELETE FROM run_signals WHERE workspace = $1 AND id IN (SELECT id FROM run_signals WHERE workspace = $1"
+      " AND substr(signal, length(signal) - length($2) + 1) = $2"
+      " AND length(replace(signal, $3, '')) = length(signal) - 2 LIMIT $4)",
+      {unit.workspace(), kept_for, kSignalSeparator, items_max});
   return out;
 }
 

@@ -126,10 +126,10 @@ TEST_P(FairnessTest, AKillTakesTheLeasesAndLetsNothingStart) {
   add_for("other", 1);
   const LeasedRun running = take(1).at(0);
   const Switch thrown = stop(SwitchMode::kKill, {.client = "acme"});
-  EXPECT_EQ(thrown.revoked, 1);
-  EXPECT_TRUE(run([](Unit& unit) -> Result<std::vector<InFlight>> {
-                return list_in_flight(unit, {.client = "acme"});
-              }).empty());
+  EXPECT_TRUE(thrown.is_revoking);
+  EXPECT_EQ(thrown.in_flight, 1);
+  EXPECT_EQ(tick().revoked, 1);
+  EXPECT_TRUE(run([](Unit& unit) { return list_in_flight(unit, {.client = "acme"}); }).items.empty());
   const Extension beat{running.id, running.attempt};
   const auto told = run([&](Unit& unit) { return extend(unit, std::span(&beat, 1)); }).at(0);
   EXPECT_EQ(told.applied, Applied::kLate);

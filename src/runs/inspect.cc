@@ -2,48 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <iterator>
 #include <map>
 #include <tuple>
 
 #include "runs/admission.h"
+#include "runs/listing.h"
 
 namespace fettle::runs {
 namespace {
 
 constexpr UnixNanos kClockSlack = 60 * kNanosPerSecond;
-
-// A WHERE clause that grows, with its parameters.
-class Where {
- public:
-  explicit Where(const View& view) { values_.emplace_back(view.workspace()); }
-
-  // What stands for the value in the text.
-  std::string parameter(db::Value value) {
-    values_.push_back(value);
-    return fmt::format("${}", values_.size());
-  }
-  // `condition` holds {} where the parameter goes.
-  void add(fmt::format_string<std::string> condition, db::Value value) {
-    text_ += " AND ";
-    fmt::format_to(std::back_inserter(text_), condition, parameter(value));
-  }
-  void add_literal(std::string_view condition) {
-    text_ += " AND ";
-    text_ += condition;
-  }
-  void add_if(fmt::format_string<std::string> condition, const std::string& value) {
-    if (!value.empty()) add(condition, value);
-  }
-  const std::string& text() const { return text_; }
-  // For a second clause with the same parameters.
-  void begin_anew() { text_ = "r.workspace = $1"; }
-  const std::vector<db::Value>& values() const { return values_; }
-
- private:
-  std::string text_ = "r.workspace = $1";
-  std::vector<db::Value> values_;
-};
 
 void add_states(Where& where, const std::vector<RunState>& states) {
   if (states.empty()) return;
@@ -54,16 +22,6 @@ void add_states(Where& where, const std::vector<RunState>& states) {
     list += fmt::format("r.state = {}", static_cast<int>(state));
   }
   where.add_literal("(" + list + ")");
-}
-
-void add_scope(Where& where, const View& view) {
-  if (view.scope().clients.empty()) return;
-  std::string names;
-  for (const ClientId& client : view.scope().clients) {
-    if (!names.empty()) names += " OR ";
-    names += "r.client = " + where.parameter(client);
-  }
-  where.add_literal("(" + names + ")");
 }
 
 }  // namespace
@@ -100,9 +58,9 @@ std::vector<PastAttempt> past_attempts(View& view, std::int64_t run) {
 
 RunPage find_runs(View& view, const RunQuery& filter) {
   // What an index knows bounds the rows that are looked at; the rest is asked of those alone.
-  Where where(view);
+  Where where(view, "r");
   add_states(where, filter.states);
-  add_scope(where, view);
+  where.add_scope(view);
   if (filter.failed) {
     // Both halves are read from small indexes of what still has to be looked at.
     where.add_literal(
@@ -217,10 +175,9 @@ LeaseGone why_lease_gone(View& view, const RunId& id, std::int32_t attempt) {
     return out;
   }
   if (run->state == RunState::kHeld && run->hold_key) {
-    for (Switch& one : list_switches(view)) {
-      if (hold_key_of_switch(one.id) != *run->hold_key) continue;
-      out.reason = fmt::format("stopped by {}: {}", one.id, one.reason);
-      out.stop = std::move(one);
+    if (std::optional<Switch> stop = switch_of_hold(view, *run->hold_key)) {
+      out.reason = fmt::format("stopped by {}: {}", stop->id, stop->reason);
+      out.stop = std::move(*stop);
       return out;
     }
     out.reason = is_gate_hold(*run->hold_key) ? why_held_by_gate(*run->hold_key) : "the run is paused";

@@ -129,7 +129,7 @@ TEST_P(OperateTest, ABulkRetryTakesWhatMatchedWhenItBegan) {
 
 TEST_P(OperateTest, AnAbortedBulkJobStopsWhereItIs) {
   runs.reset();
-  runs = std::make_unique<Runs>(*database, clock, rng, journal, Runs::Options{{}, {.items_max = 2}});
+  runs = std::make_unique<Runs>(*database, clock, rng, journal, Runs::Options{{}, {.items_max = 2, .rounds_max = 1}});
   for (int i = 0; i < 5; ++i) dead();
   const BulkJob job =
       run([](Unit& unit) { return start_bulk(unit, {.action = BulkAction::kDiscard, .reason = "old"}); });

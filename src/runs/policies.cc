@@ -6,6 +6,7 @@
 #include <array>
 
 #include "runs/json.h"
+#include "runs/listing.h"
 #include "runs/run.h"
 
 namespace fettle::runs {
@@ -157,25 +158,27 @@ Result<void> decide_policy_block(Unit& unit, std::string_view id, Verdict verdic
   "id, policy, reason, content_ref, policy_snapshot_id, client, platform, lane, agent, run, blocked_at, " \
   "verdict, decided_by, decided_at, note"
 
-std::vector<PolicyBlock> list_policy_blocks(View& view, bool only_open, std::int32_t limit) {
-  constexpr db::Sql kOpen("SELECT " FETTLE_BLOCK_COLUMNS
-                          " FROM policy_blocks WHERE workspace = $1 AND verdict IS NULL ORDER BY id DESC LIMIT $2");
-  constexpr db::Sql kAll("SELECT " FETTLE_BLOCK_COLUMNS
-                         " FROM policy_blocks WHERE workspace = $1 ORDER BY id DESC LIMIT $2");
-  std::vector<PolicyBlock> out;
-  for (const db::Row row : view.rows(only_open ? kOpen : kAll, {view.workspace(), limit})) {
-    PolicyBlock one;
-    std::int64_t number = 0;
-    std::optional<std::string> by, note;
-    view.read(row, number, one.policy, one.reason, one.content_ref, one.policy_snapshot_id, one.client, one.platform,
-              one.lane, one.agent, one.run_number, one.blocked_at, one.verdict, by, one.decided_at, note);
-    if (!view.allows(one.client)) continue;
-    one.id = format_number(kPrefix, number);
-    one.decided_by = by.value_or("");
-    one.note = note.value_or("");
-    out.push_back(std::move(one));
-  }
-  return out;
+namespace {
+
+PolicyBlock block_from(View& view, const db::Row& row) {
+  PolicyBlock one;
+  std::int64_t number = 0;
+  std::optional<std::string> by, note;
+  view.read(row, number, one.policy, one.reason, one.content_ref, one.policy_snapshot_id, one.client, one.platform,
+            one.lane, one.agent, one.run_number, one.blocked_at, one.verdict, by, one.decided_at, note);
+  one.id = format_number(kPrefix, number);
+  one.decided_by = by.value_or("");
+  one.note = note.value_or("");
+  return one;
+}
+
+}  // namespace
+
+Result<PageOf<PolicyBlock>> list_policy_blocks(View& view, bool only_open, const PageRequest& page) {
+  Where where(view);
+  where.add_scope(view);
+  if (only_open) where.add_literal("verdict IS NULL");
+  return page_of<PolicyBlock>(view, FETTLE_BLOCK_COLUMNS, "policy_blocks", where, {.unique = "id"}, page, block_from);
 }
 
 }  // namespace fettle::runs

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runs/page.h"
 #include "runs/unit.h"
 
 namespace fettle::runs {
@@ -41,7 +42,8 @@ struct PolicyBlock {
 Result<std::string> record_policy_block(Unit& unit, const PolicyBlockRequest& request);
 // May be changed by a later decision; each is audited.
 Result<void> decide_policy_block(Unit& unit, std::string_view id, Verdict verdict, std::string_view note);
-std::vector<PolicyBlock> list_policy_blocks(View& view, bool only_open = true, std::int32_t limit = 200);
+// Newest first.
+Result<PageOf<PolicyBlock>> list_policy_blocks(View& view, bool only_open = true, const PageRequest& page = {});
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 

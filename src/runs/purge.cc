@@ -83,8 +83,10 @@ Purged purge(Unit& unit, const PurgeOptions& options, std::int64_t& after) {
       " WHERE workspace = $1 AND id < $3 AND run IS NULL AND status <> 'open' AND resolved_at < $2 ORDER BY id LIMIT "
       "$4)",
       {unit.workspace(), cutoff, least, most});
-  out.workers = unit.execute("DELETE FROM workers WHERE workspace = $1 AND seen_at < $2",
-                             {unit.workspace(), unit.now() - options.workers_kept.count()});
+  out.workers = unit.execute(
+      "DELETE FROM workers WHERE workspace = $1 AND id IN"
+      " (SELECT id FROM workers WHERE workspace = $1 AND seen_at < $2 LIMIT $3)",
+      {unit.workspace(), unit.now() - options.workers_kept.count(), most});
   out.jobs = unit.execute("DELETE FROM bulk_jobs WHERE workspace = $1 AND state <> 0 AND id < $2 AND finished_at < $3",
                           {unit.workspace(), least, cutoff});
   out.signals = unit.execute(

@@ -6,6 +6,7 @@
 #include "runs/observed.h"
 #include "runs/operate.h"
 #include "runs/records.h"
+#include "runs/side_effects.h"
 #include "runs/steps.h"
 #include "runs/testing.h"
 #include "runs/workers.h"
@@ -109,12 +110,25 @@ TEST_P(PurgeTest, AClientsPersonalDataIsErasedAndItsWorkStays) {
   run([](Unit& unit) {
     return write_record(unit, Collection::kAgentLogs, "", R"({"clientId":"c1","message":"a@b.example"})");
   });
+  const EffectRequest effect{.client = "c1", .action = "mail", .payload_hash = "h", .token = "t"};
+  const std::string sent = run([&](Unit& unit) { return reserve(unit, effect); }).id;
+  run([&](Unit& unit) { return commit_effect(unit, sent, "t", {.proof = {}, .result = R"({"to":"a@b.example"})"}); });
+  for (const char* client : {"c1", "c2"}) {
+    scope.clients = {ClientId{client}};
+    run([](Unit& unit) { return signal(unit, "reply", "k", R"({"from":"a@b.example"})"); });
+  }
+  scope.clients = {};
+  run([](Unit& unit) { return signal(unit, "reply", "c1", "{}"); });
   const RunId running = add({.workflow = "w", .client = "c1", .payload = R"({"email":"a@b.example"})"});
   const auto erase = [&] { return run([](Unit& unit) { return erase_client(unit, "c1"); }); };
   const Erased erased = erase();
   EXPECT_EQ(erased.runs, 1);
   EXPECT_EQ(erased.records, 1);
+  EXPECT_EQ(erased.effects, 1);
+  EXPECT_EQ(erased.signals, 1);
   EXPECT_EQ(erase().total(), 0);
+  EXPECT_EQ(count("side_effects WHERE state = 1 AND result IS NULL"), 1) << "that it was done stays";
+  EXPECT_EQ(count("run_signals"), 2) << "another client's, and one of nobody's whose key is a word alike";
   EXPECT_EQ(count("run_data WHERE payload LIKE '%a@b.example%'"), 1) << "what is not over needs what it was given";
   EXPECT_EQ(count("run_data WHERE result LIKE '%a@b.example%'"), 1) << "the other client's";
   EXPECT_EQ(count("run_steps WHERE result IS NOT NULL"), 1) << "the other client's";

@@ -297,25 +297,47 @@ std::vector<Candidate> candidates(Unit& unit, const LeaseRequest& request, std::
                        unit.rows(kSql, {unit.workspace(), request.pool, static_cast<std::int64_t>(count), workflow}));
 }
 
-// The workflows of a pool that have something ready: from one to the next in the index, however many runs each has.
-std::vector<std::string> ready_workflows(Unit& unit, const LeaseRequest& request) {
-  constexpr db::Sql kSql(
-      "WITH RECURSIVE w (workflow) AS ("
-      "SELECT (SELECT MIN(workflow) FROM runs WHERE workspace = $1 AND pool = $2 AND state = 0) UNION ALL "
-      "SELECT (SELECT MIN(r.workflow) FROM runs r WHERE r.workspace = $1 AND r.pool = $2 AND r.state = 0"
-      " AND r.workflow > w.workflow) FROM w WHERE w.workflow IS NOT NULL) "
-      "SELECT workflow FROM w WHERE workflow IS NOT NULL");
+// A worker for every workflow steps through at most so many in one call, whatever their number.
+constexpr std::int64_t kWorkflowsWalkedMax = 256;
+
+// The workflows of a pool that have something ready, after one of them: from one to the next in the index, however many
+// runs each has.
+std::vector<std::string> ready_workflows_after(Unit& unit, std::string_view pool, std::string_view after,
+                                               std::int64_t most) {
+#define FETTLE_WORKFLOW_STEPS                                                                         \
+  "WITH RECURSIVE w (workflow) AS ("                                                                  \
+  "SELECT (SELECT MIN(workflow) FROM runs WHERE workspace = $1 AND pool = $2 AND state = 0"           \
+  " AND workflow > $3) UNION ALL "                                                                    \
+  "SELECT (SELECT MIN(r.workflow) FROM runs r WHERE r.workspace = $1 AND r.pool = $2 AND r.state = 0" \
+  " AND r.workflow > w.workflow) FROM w WHERE w.workflow IS NOT NULL"
+  // SQLite stops stepping at the recursion's own limit, PostgreSQL when nobody asks for another row.
+  constexpr db::Sql kSql(FETTLE_WORKFLOW_STEPS " LIMIT $4) SELECT workflow FROM w WHERE workflow IS NOT NULL",
+                         FETTLE_WORKFLOW_STEPS ") SELECT workflow FROM w WHERE workflow IS NOT NULL LIMIT $4");
   std::vector<std::string> out;
-  for (const db::Row row : unit.rows(kSql, {unit.workspace(), request.pool})) {
+  for (const db::Row row : unit.rows(kSql, {unit.workspace(), pool, after, most})) {
     if (!unit.read(row, out.emplace_back())) return {};
   }
   return out;
 }
 
-std::vector<Candidate> next_candidates(Unit& unit, const LeaseRequest& request, std::size_t count) {
+// The next of them in a round that begins after request.workflows_after. `next` is where the one after goes on.
+std::vector<std::string> ready_workflows(Unit& unit, const LeaseRequest& request, std::string& next) {
+  const std::string& after = request.workflows_after;
+  std::vector<std::string> out = ready_workflows_after(unit, request.pool, after, kWorkflowsWalkedMax);
+  if (!after.empty() && std::ssize(out) < kWorkflowsWalkedMax) {
+    for (std::string& name : ready_workflows_after(unit, request.pool, "", kWorkflowsWalkedMax - std::ssize(out))) {
+      if (name > after) break;
+      out.push_back(std::move(name));
+    }
+  }
+  next = std::ssize(out) < kWorkflowsWalkedMax ? std::string() : out.back();
+  return out;
+}
+
+std::vector<Candidate> next_candidates(Unit& unit, const LeaseRequest& request, std::size_t count, std::string& next) {
   if (request.workflows.size() == 1) return candidates(unit, request, request.workflows[0], count);
   const std::vector<std::string> workflows =
-      request.workflows.empty() ? ready_workflows(unit, request) : request.workflows;
+      request.workflows.empty() ? ready_workflows(unit, request, next) : request.workflows;
   if (workflows.empty()) return {};
   if (workflows.size() == 1) return candidates(unit, request, workflows[0], count);
   // The first of all of them by their keys alone; only those are read.
@@ -387,7 +409,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
   const UnixNanos until = unit.now() + request.duration.count();
   std::size_t moved = 0;
   while (out.runs.size() < wanted) {
-    std::vector<Candidate> found = next_candidates(unit, request, wanted - out.runs.size());
+    std::vector<Candidate> found = next_candidates(unit, request, wanted - out.runs.size(), out.workflows_next);
     if (found.empty()) break;
     const std::size_t asked = wanted - out.runs.size();
     // Texts that the statements' values point to.
@@ -453,7 +475,7 @@ Result<Leased> lease(Unit& unit, const LeaseRequest& request) {
     }
   }
   slots.flush();
-  out.switches = switches.all();
+  out.switches = switches.seen_by(unit);
   return out;
 }
 

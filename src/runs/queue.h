@@ -56,6 +56,9 @@ struct LeaseRequest {
   // A worker that dies is noticed after so long; it extends every third of it. With upkeep each second its run is ready
   // again within eleven.
   std::chrono::nanoseconds duration = std::chrono::seconds(10);
+  // Without `workflows`: where to begin among their names; Leased::workflows_next of an earlier call, so that each has
+  // its turn however many there are.
+  std::string workflows_after = {};
 };
 
 struct LeasedRun {
@@ -74,9 +77,12 @@ struct Leased {
   // Work was moved out of the way (limits, switches) up to a bound, and there may be more behind it: ask again.
   bool more = false;
   bool drain = false;  // of a long poll: its worker is to take no more
+  // Not empty: only some of the workflows that have work were looked at, up to this one.
+  std::string workflows_next = {};
 };
 
-// The most urgent first, among equals the oldest. kInvalidArgument for a worker or duration out of range.
+// The most urgent first, among equals the oldest: of the workflows that are asked for, or of the next 256 that have
+// work. kInvalidArgument for a worker or duration out of range.
 Result<Leased> lease(Unit& unit, const LeaseRequest& request);
 
 struct Extension {

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "runs/json.h"
+#include "runs/listing.h"
 #include "runs/run.h"
 
 namespace fettle::runs {
@@ -242,51 +243,26 @@ Result<Record> write_record(Unit& unit, Collection collection, std::string_view 
   return out;
 }
 
-std::vector<Record> list_records(View& view, Collection collection, const RecordFilter& filter) {
-  std::vector<Record> out;
-  const std::int32_t limit = std::clamp(filter.limit, 1, 1'000);
-  std::int64_t before = std::numeric_limits<std::int64_t>::max();
+Result<PageOf<Record>> list_records(View& view, Collection collection, const RecordFilter& filter,
+                                    const PageRequest& page) {
+  Where where(view);
+  where.add_scope(view);
+  where.add_if("client = {}", filter.client);
   if (collection == Collection::kWorkflowFailures) {
-    if (const auto number = parse_number(prefix_of(collection), filter.before)) before = *number;
-    constexpr db::Sql kOpen("SELECT " FETTLE_FAILURE_COLUMNS
-                            " FROM workflow_failures WHERE workspace = $1 AND id < $2 AND status = 'open'"
-                            " AND (client = $3 OR $3 = '') AND (run_ref = $4 OR $4 = '') ORDER BY id DESC LIMIT $5");
-    constexpr db::Sql kAny("SELECT " FETTLE_FAILURE_COLUMNS
-                           " FROM workflow_failures WHERE workspace = $1 AND id < $2 AND (client = $3 OR $3 = '')"
-                           " AND (run_ref = $4 OR $4 = '') AND (status = $6 OR $6 = '') ORDER BY id DESC LIMIT $5");
-    const db::Rows rows =
-        filter.status == "open"
-            ? view.rows(kOpen, {view.workspace(), before, filter.client, filter.ref, limit})
-            : view.rows(kAny, {view.workspace(), before, filter.client, filter.ref, limit, filter.status});
-    for (const db::Row row : rows) {
-      Record one = failure_from(view, row);
-      if (view.allows(one.client)) out.push_back(std::move(one));
-    }
-    return out;
+    where.add_if("run_ref = {}", filter.ref);
+    // As a literal, so that the partial index of open ones is seen to fit.
+    if (filter.status == "open") where.add_literal("status = 'open'");
+    if (filter.status != "open") where.add_if("status = {}", filter.status);
+    return page_of<Record>(view, FETTLE_FAILURE_COLUMNS, "workflow_failures", where, {.unique = "id"}, page,
+                           failure_from);
   }
-  if (!filter.before.empty()) {
-    view.first("SELECT number FROM records WHERE workspace = $1 AND collection = $2 AND id = $3",
-               {view.workspace(), to_string(collection), filter.before}, before);
-  }
-  constexpr db::Sql kByRef("SELECT " FETTLE_RECORD_COLUMNS
-                           " FROM records WHERE workspace = $1 AND collection = $2 AND ref = $3 AND ref <> ''"
-                           " AND number < $4 AND (client = $5 OR $5 = '') AND (status = $6 OR $6 = '')"
-                           " ORDER BY number DESC LIMIT $7");
-  constexpr db::Sql kByStatus("SELECT " FETTLE_RECORD_COLUMNS
-                              " FROM records WHERE workspace = $1 AND collection = $2 AND status = $6 AND status <> ''"
-                              " AND number < $4 AND (client = $5 OR $5 = '') AND (ref = $3 OR $3 = '')"
-                              " ORDER BY number DESC LIMIT $7");
-  constexpr db::Sql kByTime("SELECT " FETTLE_RECORD_COLUMNS
-                            " FROM records WHERE workspace = $1 AND collection = $2 AND number < $4"
-                            " AND (client = $5 OR $5 = '') AND (ref = $3 OR $3 = '') AND (status = $6 OR $6 = '')"
-                            " ORDER BY number DESC LIMIT $7");
-  const db::Sql& sql = !filter.ref.empty() ? kByRef : !filter.status.empty() ? kByStatus : kByTime;
-  for (const db::Row row : view.rows(
-           sql, {view.workspace(), to_string(collection), filter.ref, before, filter.client, filter.status, limit})) {
-    Record one = record_from(view, row);
-    if (view.allows(one.client)) out.push_back(std::move(one));
-  }
-  return out;
+  where.add("collection = {}", to_string(collection));
+  // The conditions that the partial indexes hold, too.
+  if (!filter.ref.empty()) where.add_literal("ref <> ''");
+  where.add_if("ref = {}", filter.ref);
+  if (!filter.status.empty()) where.add_literal("status <> ''");
+  where.add_if("status = {}", filter.status);
+  return page_of<Record>(view, FETTLE_RECORD_COLUMNS, "records", where, {.unique = "number"}, page, record_from);
 }
 
 std::optional<Record> get_record(View& view, Collection collection, std::string_view id) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runs/page.h"
 #include "runs/unit.h"
 
 namespace fettle::runs {
@@ -32,12 +33,11 @@ Result<Record> write_record(Unit& unit, Collection collection, std::string_view 
 
 struct RecordFilter {
   std::string client, ref, status;
-  std::string before;  // id of the last of the page before
-  std::int32_t limit = 100;
 };
 // Newest first. workflow_failures are those that the engine wrote, too, with the fields that its records have: runId,
 // stepId, message, retryAttempt, status, kind, workflow, createdAt, resolvedAt.
-std::vector<Record> list_records(View& view, Collection collection, const RecordFilter& filter);
+Result<PageOf<Record>> list_records(View& view, Collection collection, const RecordFilter& filter,
+                                    const PageRequest& page = {});
 std::optional<Record> get_record(View& view, Collection collection, std::string_view id);
 
 }  // namespace fettle::runs

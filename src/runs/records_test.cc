@@ -19,8 +19,11 @@ class RecordsTest : public RunsTestBase {
   Record write(Collection collection, const std::string& fields, const std::string& id = "") {
     return run([&](Unit& unit) { return write_record(unit, collection, id, fields); });
   }
+  PageOf<Record> page(Collection collection, RecordFilter filter, PageRequest page) {
+    return run([&](Unit& unit) { return list_records(unit, collection, filter, page); });
+  }
   std::vector<Record> list(Collection collection, RecordFilter filter = {}) {
-    return run([&](Unit& unit) -> Result<std::vector<Record>> { return list_records(unit, collection, filter); });
+    return page(collection, std::move(filter), {}).items;
   }
   RunDetail details(const RunId& id) {
     return run([&](Unit& unit) -> Result<std::optional<RunDetail>> { return run_detail(unit, id); }).value();
@@ -48,9 +51,11 @@ TEST_P(RecordsTest, LogsAndTriggersAreFoundByRunAndEvent) {
   }
   write(Collection::kAgentLogs, R"({"runId":"r2","level":"info","message":"m"})");
   write(Collection::kWorkflowTriggers, R"({"source":"webhook","eventKey":"lead.new","payload":{}})");
-  const auto page = list(Collection::kAgentLogs, {.ref = "r1", .limit = 2});
-  ASSERT_EQ(page.size(), 2U);
-  EXPECT_EQ(list(Collection::kAgentLogs, {.ref = "r1", .before = page[1].id}).size(), 1U);
+  const auto first = page(Collection::kAgentLogs, {.ref = "r1"}, {.limit = 2});
+  ASSERT_EQ(first.items.size(), 2U);
+  const auto second = page(Collection::kAgentLogs, {.ref = "r1"}, {.limit = 2, .cursor = first.next});
+  EXPECT_EQ(second.items.size(), 1U);
+  EXPECT_EQ(second.next, "");
   EXPECT_EQ(list(Collection::kWorkflowTriggers, {.ref = "lead.new"}).size(), 1U);
   EXPECT_EQ(error_of([](Unit& unit) { return write_record(unit, Collection::kAgentLogs, "", "[1]"); }),
             ErrorCode::kInvalidArgument);

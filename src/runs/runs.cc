@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
+
+#include "runs/switches.h"
 
 #include "runs/workers.h"
 
 namespace fettle::runs {
 namespace {
 
+constexpr std::size_t kTurnsMax = 10'000;
 constexpr std::size_t kPurgedWorkspacesMax = 10'000;
 
 }  // namespace
@@ -33,6 +37,21 @@ Runs::Runs(db::Database& database, Clock& clock, Rng& rng, Journal& journal, Opt
 
 Runs::~Runs() { close(); }
 
+std::string Runs::TurnsOfWorkflows::of(const Waiters::Key& key) {
+  MutexLock lock(mutex_);
+  const auto found = after_.find(key);
+  return found == after_.end() ? std::string() : found->second;
+}
+
+void Runs::TurnsOfWorkflows::note(const Waiters::Key& key, const std::string& after) {
+  MutexLock lock(mutex_);
+  if (after.empty()) {
+    after_.erase(key);
+  } else if (after_.size() < kTurnsMax || after_.contains(key)) {
+    after_[key] = after;
+  }
+}
+
 Stamp Runs::stamp() {
   // Odd steps visit every seed; what is drawn from one is mixed by Unit::random().
   return {clock_.now(), seed_.fetch_add(0x9E3779B97F4A7C15ULL * 2 + 1)};
@@ -40,6 +59,8 @@ Stamp Runs::stamp() {
 
 void Runs::lease_when_ready(Scope scope, Actor actor, LeaseRequest request, std::chrono::nanoseconds deadline,
                             Done<Leased> done, std::stop_token stop) {
+  if (request.workflows.empty())
+    request.workflows_after = turns_of_workflows_.of({scope.workspace.value, request.pool});
   // Shared: between a transaction, a wait and the next transaction, one of which holds it at a time.
   auto made = std::make_shared<Poll>(Poll{.scope = std::move(scope),
                                           .actor = std::move(actor),
@@ -83,6 +104,10 @@ void Runs::poll(std::shared_ptr<Poll> poll) {
           return lease(unit, poll->request);
         },
         Done<Leased>([this, poll, ticket](Result<Leased> leased) mutable {
+          if (leased && poll->request.workflows.empty()) {
+            turns_of_workflows_.note(ticket.key, leased->workflows_next);
+            poll->request.workflows_after = std::move(leased->workflows_next);
+          }
           if (poll->stop.stop_requested()) {
             if (leased && !leased->runs.empty()) give_back_all(poll->scope, poll->actor, *leased);
             return poll->done(Leased{});
@@ -104,6 +129,20 @@ void Runs::poll(std::shared_ptr<Poll> poll) {
         {.joins = true});
 }
 
+// Others' transactions come in between: each piece is queued when the one before it is done. What fails is left to
+// upkeep.
+void Runs::revoke_next(const WorkspaceId& workspace) {
+  if (is_closed_.load()) return;
+  write(
+      Scope{workspace, {}}, Actor{},
+      [this](Unit& unit) -> Result<RevokedPiece> {
+        RevokedPiece piece = revoke_switched(unit, options_.upkeep.items_max);
+        if (piece.more) unit.go_on_revoking();
+        return piece;
+      },
+      Done<RevokedPiece>([](Result<RevokedPiece>) {}));
+}
+
 Result<UpkeepReport> Runs::upkeep_and_wait() {
   waiters_.expire(clock_.monotonic());
   const Scope everywhere;  // reads nothing but where something is due
@@ -117,16 +156,39 @@ Result<UpkeepReport> Runs::upkeep_and_wait() {
   if (!due) return std::unexpected(std::move(due).error().within("looking for runs that are due"));
   UpkeepReport report;
   std::optional<Error> failed;
-  for (const WorkspaceId& workspace : *due) {
-    auto one = write_and_wait(Scope{workspace, {}}, Actor{},
-                              [this](Unit& unit) -> Result<UpkeepReport> { return upkeep(unit, options_.upkeep); });
-    // The others are not to wait for one that cannot.
-    if (one) {
-      report += *one;
-    } else if (!failed) {
-      failed = std::move(one).error().within("upkeep of workspace " + workspace.value);
+  struct Turn {
+    WorkspaceId workspace;
+    UpkeepProgress progress;
+  };
+  std::vector<Turn> turns;
+  for (WorkspaceId& workspace : *due) turns.push_back({std::move(workspace), {}});
+  // A piece of each in turn: neither the writer nor a workspace waits for one that has much to do.
+  for (std::int32_t round = 0; round < options_.upkeep.rounds_max && !turns.empty(); ++round) {
+    std::vector<Turn> rest;
+    for (Turn& turn : turns) {
+      struct Piece {
+        UpkeepReport report;
+        UpkeepProgress progress;
+      };
+      auto piece = write_and_wait(Scope{turn.workspace, {}}, Actor{},
+                                  [this, before = turn.progress](Unit& unit) -> Result<Piece> {
+                                    Piece out{.report = {}, .progress = before};  // a body may be repeated
+                                    out.report = upkeep(unit, options_.upkeep, out.progress);
+                                    return out;
+                                  });
+      // The others are not to wait for one that cannot.
+      if (!piece) {
+        if (!failed) failed = std::move(piece).error().within("upkeep of workspace " + turn.workspace.value);
+        continue;
+      }
+      turn.progress = std::move(piece->progress);
+      const bool more = std::exchange(piece->report.more, false);
+      report += piece->report;
+      if (more) rest.push_back(std::move(turn));
     }
+    turns = std::move(rest);
   }
+  report.more = !turns.empty();
   // What another replica readied: nobody here was told.
   std::map<std::string, std::vector<std::string>> pools;
   for (auto& [workspace, pool] : waiters_.keys()) pools[workspace].push_back(pool);

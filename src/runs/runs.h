@@ -38,8 +38,10 @@ namespace fettle::runs {
 class Runs {
  public:
   struct Options {
-    SizeLimits limits;
-    UpkeepOptions upkeep;
+    SizeLimits limits{};
+    UpkeepOptions upkeep{};
+    // What a kill switch takes away follows it piece by piece. False: it waits for upkeep.
+    bool revokes_at_once = true;
   };
   template <class T>
   using Done = std::move_only_function<void(Result<T>)>;
@@ -49,29 +51,31 @@ class Runs {
   ~Runs();
   // From now on work is asked for and leased as far as this allows. Outlives this; set before anybody calls.
   void set_admission(const Admission* admission) { admission_.store(admission); }
+  const Admission* admission() const { return admission_.load(); }
   Runs(const Runs&) = delete;
   Runs& operator=(const Runs&) = delete;
 
   // `body` is callable as Result<T>(Unit&).
   template <class Body, class T = typename std::invoke_result_t<Body&, Unit&>::value_type>
   void write(Scope scope, Actor actor, Body body, Done<T> done, db::WriteOptions options = {}) {
-    auto wakes = std::make_shared<std::vector<Wake>>();  // between the body and its completion
+    auto then = std::make_shared<Then>();  // between the body and its completion
     const WorkspaceId workspace = scope.workspace;
     options.owner = workspace.value;
     database_.write(
-        [this, wakes, workspace, stamp = stamp(), scope = std::move(scope), actor = std::move(actor),
+        [this, then, workspace, stamp = stamp(), scope = std::move(scope), actor = std::move(actor),
          body = std::move(body)](db::Transaction& tx) mutable -> Result<T> {
           Unit unit(tx, scope, actor, stamp, numbers_, options_.limits, admission_.load());
           Result<T> result = body(unit);
           if (!result) return result;
           if (auto finished = unit.finish(journal_); !finished) return std::unexpected(finished.error());
-          *wakes = unit.take_wakes();
+          *then = {unit.take_wakes(), unit.revokes()};
           // Who waits for this work leases it in the same commit: one fsync less between the two.
-          if (database_.joins() && !wakes->empty()) waiters_.notify(workspace, std::exchange(*wakes, {}));
+          if (database_.joins() && !then->wakes.empty()) waiters_.notify(workspace, std::exchange(then->wakes, {}));
           return result;
         },
-        db::Database::Done<T>([this, wakes, workspace, done = std::move(done)](Result<T> result) mutable {
-          if (result && !wakes->empty()) waiters_.notify(workspace, *wakes);
+        db::Database::Done<T>([this, then, workspace, done = std::move(done)](Result<T> result) mutable {
+          if (result && !then->wakes.empty()) waiters_.notify(workspace, then->wakes);
+          if (result && then->revokes && options_.revokes_at_once) revoke_next(workspace);
           done(std::move(result));
         }),
         std::move(options));
@@ -110,20 +114,39 @@ class Runs {
   // Gives back what was leased and could not be handed over; what fails comes back when its lease runs out.
   void give_back_all(const Scope& scope, const Actor& actor, const Leased& leased);
 
-  // One round of upkeep over all workspaces. Blocks on the store; call it on a thread of its own, every 250 ms. Several
-  // replicas may do it at once.
+  // Upkeep of all workspaces, in turn piece by piece until nothing is due or each had rounds_max pieces. Blocks on the
+  // store; call it on a thread of its own, every 250 ms. Several replicas may do it at once.
   Result<UpkeepReport> upkeep_and_wait();
 
   // Removes one bounded piece of what is over and old of every workspace (purge.h). Blocks on the store; by the leader.
   Result<Purged> purge_and_wait(const PurgeOptions& options);
 
   // Ends the long polls. Idempotent.
-  void close() { waiters_.close(); }
+  void close() {
+    is_closed_.store(true);
+    waiters_.close();
+  }
   std::size_t waiting() const { return waiters_.size(); }
 
  private:
   struct Poll;
+  // Where the workers for every workflow of a pool go on among the workflows. Thread-safe.
+  class TurnsOfWorkflows {
+   public:
+    std::string of(const Waiters::Key& key);
+    void note(const Waiters::Key& key, const std::string& after);
+
+   private:
+    Mutex mutex_;
+    std::map<Waiters::Key, std::string> after_ FETTLE_GUARDED_BY(mutex_);
+  };
+  // What a transaction left to do.
+  struct Then {
+    std::vector<Wake> wakes;
+    bool revokes = false;
+  };
   Stamp stamp();
+  void revoke_next(const WorkspaceId& workspace);
   void poll(std::shared_ptr<Poll> poll);
 
   // Constant after construction.
@@ -137,7 +160,9 @@ class Runs {
   std::atomic<const Admission*> admission_{nullptr};
   std::atomic<std::int64_t> refused_looked_at_{0};  // Clock::monotonic
   std::atomic<std::uint64_t> seed_;
+  std::atomic<bool> is_closed_{false};
   Waiters waiters_;
+  TurnsOfWorkflows turns_of_workflows_;
 
   Mutex mutex_;
   std::map<std::string, std::int64_t> purged_up_to_ FETTLE_GUARDED_BY(mutex_);  // by workspace: a run's number

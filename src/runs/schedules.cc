@@ -173,12 +173,14 @@ std::vector<Schedule> list_schedules(View& view) {
   return out;
 }
 
-std::int64_t fire_schedules(Unit& unit, std::int32_t items_max) {
+std::int64_t fire_schedules(Unit& unit, std::int32_t& left) {
   std::int64_t fired = 0;
+  const std::int32_t items_max = left;
   for (const db::Row row : unit.rows("SELECT " FETTLE_SCHEDULE_COLUMNS
                                      " FROM schedules WHERE next_at <= $2 AND paused = 0 AND next_at IS NOT NULL"
                                      " AND workspace = $1 ORDER BY next_at LIMIT $3",
                                      {unit.workspace(), unit.now(), items_max})) {
+    --left;
     const Schedule schedule = schedule_from(unit, row);
     if (const auto zone = TimeZone::load(schedule.time_zone); !zone) {
       // This machine's time zones are incomplete. Another may know it, or this one after it was mended.

@@ -40,6 +40,7 @@ std::vector<Schedule> list_schedules(View& view);
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 
-std::int64_t fire_schedules(Unit& unit, std::int32_t items_max);
+// How many fired; what it looked at is taken from `left`.
+std::int64_t fire_schedules(Unit& unit, std::int32_t& left);
 
 }  // namespace fettle::runs

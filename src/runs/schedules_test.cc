@@ -71,7 +71,7 @@ TEST_P(SchedulesTest, WhatCannotRunIsRefusedWhenItIsSet) {
 
 TEST_P(SchedulesTest, AWorkersStateFollowsItsLeasesAndWhenItWasHeardOf) {
   const auto workers = [&] {
-    return run([](Unit& unit) -> Result<std::vector<Worker>> { return list_workers(unit); });
+    return run([](Unit& unit) -> Result<PageOf<Worker>> { return list_workers(unit); }).items;
   };
   run([](Unit& unit) { return register_worker(unit, {.id = WorkerId{"w1"}, .capacity = 4}); });
   EXPECT_EQ(workers().at(0).state, WorkerState::kFree);

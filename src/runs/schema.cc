@@ -277,10 +277,25 @@ const db::Migration kOfTheirOwn = {
         {"ANALYZE sqlite_schema", ""},
     }};
 
+const db::Migration kPieces = {
+    "runs",
+    6,
+    "kills in pieces; whose a worker is",
+    {
+        // 1: a kill that has not taken all leases in its reach yet.
+        {"ALTER TABLE switches ADD COLUMN revoking SMALLINT NOT NULL DEFAULT 0"},
+        {"CREATE INDEX switches_revoking ON switches (workspace, id) WHERE revoking = 1"},
+        // Who registered it, as audits name actors.
+        {"ALTER TABLE workers ADD COLUMN registered_by TEXT NOT NULL DEFAULT ''"},
+        {"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('switches', 'switches_revoking', '2 2 1')", ""},
+        {"ANALYZE sqlite_schema", ""},
+    }};
+
 }  // namespace
 
 const db::Migrations& migrations() {
-  static const db::Migrations all = {kRunsAndQueue, kSwitchesAndEffects, kPeopleAndWorkers, kStatistics, kOfTheirOwn};
+  static const db::Migrations all = {kRunsAndQueue, kSwitchesAndEffects, kPeopleAndWorkers,
+                                     kStatistics,   kOfTheirOwn,         kPieces};
   return all;
 }
 

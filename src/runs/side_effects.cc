@@ -8,6 +8,7 @@
 
 #include "ledger/attachments.h"
 #include "runs/json.h"
+#include "runs/listing.h"
 #include "runs/policies.h"
 #include "runs/run.h"
 #include "runs/switches.h"
@@ -166,12 +167,28 @@ std::vector<std::string> words_of(std::string_view text) {
 
 constexpr std::string_view kStored = "stored:";
 
+// What holds while nobody says otherwise.
+struct BuiltInRule {
+  std::string_view action, lane, proofs;
+};
+constexpr std::array kBuiltInRules = {BuiltInRule{"publish", "", "url"},
+                                      BuiltInRule{"publish", "browser", "url stored:screenshot"}};
+
+std::string_view built_in_proofs(std::string_view action, std::string_view lane) {
+  std::string_view proofs;
+  for (const BuiltInRule& rule : kBuiltInRules) {  // a lane's own rule after the one for every lane
+    if (rule.action == action && (rule.lane.empty() || rule.lane == lane)) proofs = rule.proofs;
+  }
+  return proofs;
+}
+
 std::vector<std::string> missing_proofs(View& view, const SideEffect& effect, const Proof& proof) {
   std::string wanted;
-  view.first(
-      "SELECT proofs FROM proof_rules WHERE workspace = $1 AND action = $2 AND lane IN ($3, '')"
-      " ORDER BY lane DESC LIMIT 1",
-      {view.workspace(), effect.action, effect.lane}, wanted);
+  if (!view.first("SELECT proofs FROM proof_rules WHERE workspace = $1 AND action = $2 AND lane IN ($3, '')"
+                  " ORDER BY lane DESC LIMIT 1",
+                  {view.workspace(), effect.action, effect.lane}, wanted)) {
+    wanted = built_in_proofs(effect.action, effect.lane);
+  }
   std::vector<std::string> missing = words_of(wanted);
   std::erase_if(missing, [&](const std::string& wanted_kind) {
     std::string_view kind = wanted_kind;
@@ -420,39 +437,25 @@ Result<EffectState> verify_effect(Unit& unit, std::string_view id, Found found, 
 
 std::optional<SideEffect> get_effect(View& view, std::string_view id) { return find_by_id(view, id); }
 
-namespace {
-
-std::vector<SideEffect> collect(View& view, const db::Rows& rows) {
-  std::vector<SideEffect> out;
-  for (const db::Row row : rows) {
-    Row one = row_from(view, row);
-    if (view.allows(one.client)) out.push_back(std::move(one));
+Result<PageOf<SideEffect>> list_effects(View& view, const EffectFilter& filter, const PageRequest& page) {
+  Where where(view);
+  where.add_scope(view);
+  Keyset order{.unique = "id"};
+  std::optional<Run> run;
+  if (!filter.run.value.empty()) {
+    run = load_run(view, filter.run);
+    if (!run) return PageOf<SideEffect>();
+    where.add("run = {}", run->number);
+    order.newest_first = false;
   }
-  return out;
-}
-
-}  // namespace
-
-std::vector<SideEffect> list_effects(View& view, std::optional<EffectState> state, std::int32_t limit) {
-  return collect(view, view.rows("SELECT " FETTLE_EFFECT_COLUMNS
-                                 " FROM side_effects WHERE workspace = $1 AND (state = $2 OR $2 < 0)"
-                                 " ORDER BY id DESC LIMIT $3",
-                                 {view.workspace(), state ? static_cast<int>(*state) : -1, limit}));
-}
-
-std::vector<SideEffect> list_effects_to_check(View& view, std::int32_t limit) {
-  return collect(view, view.rows("SELECT " FETTLE_EFFECT_COLUMNS
-                                 " FROM side_effects WHERE workspace = $1 AND state <> 1 AND state <> 4"
-                                 " AND state IN (2, 3) ORDER BY id LIMIT $2",
-                                 {view.workspace(), limit}));
-}
-
-std::vector<SideEffect> list_effects_of_run(View& view, const RunId& id) {
-  const std::optional<Run> run = load_run(view, id);
-  if (!run) return {};
-  return collect(view, view.rows("SELECT " FETTLE_EFFECT_COLUMNS
-                                 " FROM side_effects WHERE workspace = $1 AND run = $2 ORDER BY id LIMIT 1000",
-                                 {view.workspace(), run->number}));
+  if (filter.to_check) {
+    // The first two say what the index of open ones holds.
+    where.add_literal("state <> 1 AND state <> 4 AND (state = 2 OR state = 3)");
+    order.newest_first = false;
+  }
+  if (filter.state) where.add("state = {}", static_cast<int>(*filter.state));
+  return page_of<SideEffect>(view, FETTLE_EFFECT_COLUMNS, "side_effects", where, order, page,
+                             [](View& at, const db::Row& row) -> SideEffect { return row_from(at, row); });
 }
 
 Result<void> set_proof_rule(Unit& unit, const ProofRule& rule) {
@@ -491,15 +494,25 @@ std::vector<ProofRule> list_proof_rules(View& view) {
     rule.proofs = words_of(proofs);
     out.push_back(std::move(rule));
   }
+  const auto end = std::ssize(out);
+  for (const BuiltInRule& built_in : kBuiltInRules) {
+    const bool is_replaced = std::any_of(out.begin(), out.begin() + end, [&](const ProofRule& rule) {
+      return rule.action == built_in.action && (rule.lane.empty() || rule.lane == built_in.lane);
+    });
+    if (is_replaced) continue;
+    out.push_back({std::string(built_in.action), std::string(built_in.lane), words_of(built_in.proofs), true});
+  }
   return out;
 }
 
-std::int64_t expire_reservations(Unit& unit, std::int32_t items_max) {
+std::int64_t expire_reservations(Unit& unit, std::int32_t& left) {
   std::int64_t expired = 0;
+  const std::int32_t items_max = left;
   for (const db::Row row : unit.rows("SELECT " FETTLE_EFFECT_COLUMNS
                                      " FROM side_effects WHERE expires_at <= $2 AND state = 0 AND workspace = $1"
                                      " ORDER BY expires_at LIMIT $3",
                                      {unit.workspace(), unit.now(), items_max})) {
+    --left;
     Row one = row_from(unit, row);
     if (owner_is_gone(unit, one)) {
       make_unknown(unit, one, "whoever reserved it is gone");

@@ -22,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runs/page.h"
 #include "runs/unit.h"
 
 namespace fettle::runs {
@@ -114,25 +115,33 @@ struct SideEffect {
   std::string missing, result, note;
 };
 std::optional<SideEffect> get_effect(View& view, std::string_view id);
-// Newest first; of one state, or all those that somebody should look at (unknown and unverified).
-std::vector<SideEffect> list_effects(View& view, std::optional<EffectState> state, std::int32_t limit = 200);
-std::vector<SideEffect> list_effects_to_check(View& view, std::int32_t limit = 200);
-std::vector<SideEffect> list_effects_of_run(View& view, const RunId& run);
+// Which to list; an empty part matches everything.
+struct EffectFilter {
+  std::optional<EffectState> state;
+  bool to_check = false;  // unknown and unverified: somebody should look, oldest first
+  RunId run;              // in the order of their reservations
+};
+// Newest first, but where the filter says otherwise. None of a run that is not in scope.
+Result<PageOf<SideEffect>> list_effects(View& view, const EffectFilter& filter = {}, const PageRequest& page = {});
 
 // Which proof an action needs, as data: kinds of Proof. `lane` empty: in every lane that has no rule of its own.
 // "stored:screenshot" wants the reference of an attachment that is in the ledger (ledger/attachments.h); any other kind
-// is there when it is not empty. Without a rule an action needs none.
+// is there when it is not empty. Nobody has to set one for `publish`: it needs "url", and in the lane `browser`
+// "stored:screenshot" as well. A rule of the workspace takes the place of that for its lane, one for every lane takes
+// the place of both. Without a rule an action needs none.
 struct ProofRule {
   std::string action, lane;
   std::vector<std::string> proofs;
+  bool is_built_in = false;
 };
 Result<void> set_proof_rule(Unit& unit, const ProofRule& rule);
+// With the built-in ones that hold.
 std::vector<ProofRule> list_proof_rules(View& view);
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 
-// Reservations whose time is over become unknown. How many.
-std::int64_t expire_reservations(Unit& unit, std::int32_t items_max);
+// Reservations whose time is over become unknown. How many; what it looked at is taken from `left`.
+std::int64_t expire_reservations(Unit& unit, std::int32_t& left);
 // JSON object of strings.
 std::string proof_json(const Proof& proof);
 Proof proof_from_json(std::string_view json);

@@ -34,7 +34,7 @@ class SideEffectsTest : public RunsTestBase {
     return run([&](Unit& unit) { return verify_effect(unit, id, found, {std::move(proof), ""}, "looked"); });
   }
   std::size_t to_check() {
-    return run([](Unit& unit) -> Result<std::vector<SideEffect>> { return list_effects_to_check(unit); }).size();
+    return run([](Unit& unit) { return list_effects(unit, {.state = {}, .to_check = true, .run = {}}); }).items.size();
   }
   LeasedRun leased() {
     add_one();
@@ -74,7 +74,7 @@ TEST_P(SideEffectsTest, AReservationWhoseWorkerDiedMustBeVerified) {
   const Reserved second = ask(post(two, "t3"));
   EXPECT_EQ(second.answer, EffectAnswer::kGo);
   EXPECT_EQ(second.id, first.id);
-  EXPECT_EQ(commit(second.id, "t3", {}).state, EffectState::kCommitted);
+  EXPECT_EQ(commit(second.id, "t3", {{"url", "u"}}).state, EffectState::kCommitted);
   EXPECT_TRUE(commit(first.id, "t1", {}).superseded) << "the dead worker comes back: it is audited, not applied";
 }
 
@@ -100,6 +100,36 @@ TEST_P(SideEffectsTest, TheSameCallAgainGetsTheSameAnswerAndAnotherOneWaits) {
   EffectRequest twice = post(one, "t1");
   twice.occurrence = "2";
   EXPECT_EQ(ask(twice).answer, EffectAnswer::kGo) << "meant to happen twice";
+}
+
+TEST_P(SideEffectsTest, APublishNeedsItsProofWithoutAnybodySettingARule) {
+  const LeasedRun one = leased();
+  const auto publish = [&](const std::string& lane, const std::string& action, const Proof& proof) {
+    EffectRequest request = post(one, lane + action);
+    request.lane = lane;
+    request.action = action;
+    request.occurrence = lane;
+    const Reserved reserved = ask(request);
+    return commit(reserved.id, request.token, proof).missing;
+  };
+  using Missing = std::vector<std::string>;
+  EXPECT_EQ(publish("api", "publish", {}), Missing{"url"});
+  EXPECT_EQ(publish("", "publish", {}), Missing{"url"});
+  EXPECT_EQ(publish("feed", "publish", {{"url", "u"}}), Missing{});
+  EXPECT_EQ(publish("browser", "publish", {{"url", "u"}}), Missing{"stored:screenshot"});
+  EXPECT_EQ(publish("api", "crm.update", {}), Missing{}) << "others need none";
+  EXPECT_EQ(to_check(), 3U);
+  const auto rules = [&] {
+    return run([](Unit& unit) -> Result<std::vector<ProofRule>> { return list_proof_rules(unit); });
+  };
+  ASSERT_EQ(rules().size(), 2U);
+  EXPECT_TRUE(rules()[0].is_built_in);
+  run([](Unit& unit) { return set_proof_rule(unit, {"publish", "browser", {"message_id"}}); });
+  EXPECT_EQ(rules().size(), 2U) << "its own, and the built-in one for other lanes";
+  EXPECT_EQ(publish("api2", "publish", {}), Missing{"url"});
+  run([](Unit& unit) { return set_proof_rule(unit, {"publish", "", {}}); });
+  EXPECT_EQ(rules().size(), 2U) << "both its own";
+  EXPECT_EQ(publish("api3", "publish", {}), Missing{});
 }
 
 TEST_P(SideEffectsTest, WithoutTheProofThatItNeedsItIsUnverifiedAndListed) {
@@ -190,9 +220,7 @@ TEST_P(SideEffectsTest, APolicyBlockIsMarkedByAPerson) {
   const std::string id = run([](Unit& unit) {
     return record_policy_block(unit, {.policy = "brand-safety", .reason = "names a rival", .client = "acme"});
   });
-  const auto open = [&] {
-    return run([](Unit& unit) -> Result<std::vector<PolicyBlock>> { return list_policy_blocks(unit); });
-  };
+  const auto open = [&] { return run([](Unit& unit) { return list_policy_blocks(unit); }).items; };
   ASSERT_EQ(open().size(), 1U);
   run([&](Unit& unit) { return decide_policy_block(unit, id, Verdict::kFalsePositive, "it is our own name"); });
   EXPECT_TRUE(open().empty());

@@ -46,7 +46,7 @@ struct World {
     std::filesystem::create_directory(folder);
     database = std::move(*db::open(Secret("sqlite:" + (folder / "ledger.db").string()), {}, clock, registry));
     EXPECT_TRUE(db::migrate(*database, {&migrations()}).has_value());
-    runs = std::make_unique<Runs>(*database, clock, rng, journal, Runs::Options{});
+    runs = std::make_unique<Runs>(*database, clock, rng, journal, Runs::Options{.revokes_at_once = false});
   }
   ~World() {
     runs.reset();
@@ -263,7 +263,10 @@ class History {
   }
 
   void upkeep_now() {
-    (void)write([&](Unit& unit) -> Result<UpkeepReport> { return upkeep(unit, {}); });
+    (void)write([&](Unit& unit) -> Result<UpkeepReport> {
+      UpkeepProgress progress;
+      return upkeep(unit, {}, progress);
+    });
   }
 
   // A kill or pause for one client; each client has one at most.
@@ -283,9 +286,9 @@ class History {
         [&](Unit& unit) { return throw_switch(unit, {.mode = mode, .reach = {.client = client}, .reason = "stop"}); });
     switches_[thrown->id] = client;
     if (mode == SwitchMode::kKill) {
-      const auto flying =
-          look([&](View& view) -> Result<std::vector<InFlight>> { return list_in_flight(view, {.client = client}); });
-      EXPECT_TRUE(flying.empty()) << "a lease survived a kill";
+      upkeep_now();
+      const auto flying = look([&](View& view) { return list_in_flight(view, {.client = client}); });
+      EXPECT_TRUE(flying.items.empty()) << "a lease survived a kill";
     }
   }
 

@@ -248,13 +248,11 @@ Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& e
   return out;
 }
 
-Result<Applied> add_use(Unit& unit, const RunId& id, std::int32_t attempt, std::int64_t tokens, double cost_usd) {
-  if (auto good = check_cost(tokens, cost_usd); !good) return std::unexpected(good.error());
+Result<void> add_use(Unit& unit, const RunId& id, std::int32_t attempt, std::int64_t tokens, double cost_usd) {
+  if (auto good = check_cost(tokens, cost_usd); !good) return good;
   std::optional<Run> run = load_run(unit, id);
-  if (!run) return Applied::kUnknown;
-  if (!is_live(*run, attempt)) return Applied::kLate;
-  note_progress(unit, *run, tokens, cost_usd);
-  return Applied::kApplied;
+  if (run && run->attempt == attempt) note_progress(unit, *run, tokens, cost_usd);
+  return {};
 }
 
 // ---- waiting -------------------------------------------------------------------------------------------------------
@@ -399,17 +397,18 @@ Result<std::int64_t> signal(Unit& unit, std::string_view name, std::string_view 
   return woken;
 }
 
-void purge_signals(Unit& unit, std::int32_t count_max) {
+std::int32_t purge_signals(Unit& unit, std::int32_t count_max) {
   const db::Rows rows =
       unit.rows("SELECT signal, id FROM run_signals WHERE expires_at <= $2 AND workspace = $1 LIMIT $3",
                 {unit.workspace(), unit.now(), count_max});
   for (const db::Row row : rows) {
     std::string name;
     std::int64_t id = 0;
-    if (!unit.read(row, name, id)) return;
+    if (!unit.read(row, name, id)) return 0;
     unit.execute("DELETE FROM run_signals WHERE workspace = $1 AND signal = $2 AND id = $3",
                  {unit.workspace(), name, id});
   }
+  return static_cast<std::int32_t>(rows.size());
 }
 
 std::vector<Step> list_steps(View& view, const RunId& id) {

@@ -66,8 +66,9 @@ struct StepFailed {
 Result<StepFailed> fail_step(Unit& unit, const StepCall& call, const RunError& error, std::int64_t tokens = 0,
                              double cost_usd = 0, std::optional<std::int64_t> duration_ms = {});
 
-// What an attempt used outside of its steps, told before it ends by sleep, wait or a return: added to the run's.
-Result<Applied> add_use(Unit& unit, const RunId& run, std::int32_t attempt, std::int64_t tokens, double cost_usd);
+// What the run's latest attempt used outside of its steps, told with the call by which it ended itself (sleep, wait, a
+// return) and in the same transaction, once that was taken: one that is refused is sent again with its use.
+Result<void> add_use(Unit& unit, const RunId& run, std::int32_t attempt, std::int64_t tokens, double cost_usd);
 
 // kParked until `until`, then kDone. The time of the first call holds.
 Result<StepBegun> sleep_step(Unit& unit, const StepCall& call, UnixNanos until);
@@ -102,6 +103,6 @@ struct Run;
 Result<StepBegun> park_step(Unit& unit, Run& run, std::string_view step, WaitKind wait, std::optional<UnixNanos> until);
 // Ends the wait of a step with a result and readies its run. False when it does not wait.
 bool end_wait(Unit& unit, std::int64_t run, std::string_view step, std::string_view result);
-void purge_signals(Unit& unit, std::int32_t count_max);
+std::int32_t purge_signals(Unit& unit, std::int32_t count_max);
 
 }  // namespace fettle::runs

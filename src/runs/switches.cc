@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 
+#include "runs/admission.h"
 #include "runs/json.h"
 #include "runs/limits.h"
+#include "runs/listing.h"
 #include "runs/run.h"
 
 namespace fettle::runs {
@@ -16,9 +20,9 @@ constexpr std::string_view kHold = "switch:";
 constexpr std::int64_t kReadyAtOnce = 1'000;  // the rest follows with upkeep
 constexpr std::string_view kDefaultClass = "default";
 
-#define FETTLE_SWITCH_COLUMNS                                                                                   \
-  "id, mode, client, platform, lane, workflow, tool, agent, reason, thrown_by, thrown_at, revoked, lifted_by, " \
-  "lifted_at, lift_reason"
+#define FETTLE_SWITCH_COLUMNS                                                                                  \
+  "id, mode, client, platform, lane, workflow, tool, agent, reason, thrown_by, thrown_at, revoked, revoking, " \
+  "lifted_by, lifted_at, lift_reason"
 
 Switch switch_from(View& view, const db::Row& row) {
   Switch out;
@@ -26,8 +30,8 @@ Switch switch_from(View& view, const db::Row& row) {
   std::uint8_t mode = 0;
   std::optional<std::string> lift_reason;
   view.read(row, number, mode, out.reach.client, out.reach.platform, out.reach.lane, out.reach.workflow, out.reach.tool,
-            out.reach.agent, out.reason, out.thrown_by, out.thrown_at, out.revoked, out.lifted_by, out.lifted_at,
-            lift_reason);
+            out.reach.agent, out.reason, out.thrown_by, out.thrown_at, out.revoked, out.is_revoking, out.lifted_by,
+            out.lifted_at, lift_reason);
   out.id = format_number(kPrefix, number);
   out.mode = static_cast<SwitchMode>(mode);
   out.lift_reason = lift_reason.value_or("");
@@ -80,16 +84,15 @@ Result<void> may_reach(const View& view, const Reach& reach) {
   return fail(ErrorCode::kPermissionDenied, "the switch reaches beyond the clients that you may see");
 }
 
-// Takes the leases of what runs in reach.
-std::int32_t revoke(Unit& unit, const Switch& by) {
+// Takes at most `leases_max` of the leases of what runs in reach.
+std::int32_t revoke(Unit& unit, const Switch& by, std::int32_t leases_max) {
   const Reach& reach = by.reach;
-  if (!reach.tool.empty()) return 0;
   const db::Rows rows =
       unit.rows("SELECT " FETTLE_RUN_COLUMNS
                 " FROM runs r WHERE r.lease_until IS NOT NULL AND r.workspace = $1 AND (r.client = $2 OR $2 = '')"
                 " AND (r.platform = $3 OR $3 = '') AND (r.lane = $4 OR $4 = '') AND (r.workflow = $5 OR $5 = '')"
-                " AND (r.agent = $6 OR $6 = '')",
-                {unit.workspace(), reach.client, reach.platform, reach.lane, reach.workflow, reach.agent});
+                " AND (r.agent = $6 OR $6 = '') LIMIT $7",
+                {unit.workspace(), reach.client, reach.platform, reach.lane, reach.workflow, reach.agent, leases_max});
   for (const db::Row row : rows) {
     Run run = run_from(unit, row);
     end_lease(unit, run, AttemptEnd::kRevoked, "revoked", by.reason);
@@ -100,6 +103,44 @@ std::int32_t revoke(Unit& unit, const Switch& by) {
     unit.event("run.revoked", runs::identifiers_of(run), std::move(body).text());
   }
   return static_cast<std::int32_t>(rows.size());
+}
+
+// What runs, by what a switch can name: one statement, however many switches are asked about.
+std::vector<std::pair<Reach, std::int32_t>> running_by_reach(View& view) {
+  Where where(view);
+  where.add_scope(view);
+  where.add_literal("lease_until IS NOT NULL");
+  const std::string sql = fmt::format(
+      "SELECT client, platform, lane, workflow, agent, count(*) FROM runs WHERE {}"
+      " GROUP BY client, platform, lane, workflow, agent",
+      where.text());
+  std::vector<std::pair<Reach, std::int32_t>> out;
+  for (const db::Row row : view.rows(db::Sql::assembled(sql), where.values())) {
+    auto& [reach, count] = out.emplace_back();
+    if (!view.read(row, reach.client, reach.platform, reach.lane, reach.workflow, reach.agent, count)) return {};
+  }
+  return out;
+}
+
+// Adds what is in flight; and for whoever sees some clients, says of a wider switch no more than it took of these.
+void add_progress(View& view, std::span<Switch> switches) {
+  std::optional<std::vector<std::pair<Reach, std::int32_t>>> running;
+  for (Switch& one : switches) {
+    if (!view.scope().clients.empty() && one.reach.client.empty()) {
+      const std::string hold_key = hold_key_of_switch(one.id);
+      Where where(view);
+      where.add_scope(view);
+      where.add("hold_key = {} AND state = 2 AND revoked > 0", hold_key);
+      const std::string sql = "SELECT count(*) FROM runs WHERE " + where.text();
+      view.first(db::Sql::assembled(sql), where.values(), one.revoked);
+    }
+    if (one.lifted_at || !one.reach.tool.empty()) continue;
+    if (!running) running = running_by_reach(view);
+    one.in_flight = 0;
+    for (const auto& [work, count] : *running) {
+      if (reaches(one.reach, work)) *one.in_flight += count;
+    }
+  }
 }
 
 }  // namespace
@@ -124,6 +165,44 @@ bool holds(View& view, std::string_view hold_key) {
                               {view.workspace(), *number}, on);
 }
 
+std::optional<Switch> switch_of_hold(View& view, std::string_view hold_key) {
+  if (!hold_key.starts_with(kHold)) return std::nullopt;
+  const auto number = parse_number(kPrefix, hold_key.substr(kHold.size()));
+  if (!number) return std::nullopt;
+  const db::Rows rows =
+      view.rows("SELECT " FETTLE_SWITCH_COLUMNS " FROM switches WHERE workspace = $1 AND id = $2 AND lifted_at IS NULL",
+                {view.workspace(), *number});
+  if (rows.empty()) return std::nullopt;
+  return switch_from(view, rows[0]);
+}
+
+RevokedPiece revoke_switched(Unit& unit, std::int32_t items_max) {
+  RevokedPiece out;
+  std::int32_t left = items_max;
+  for (const db::Row row : unit.rows("SELECT " FETTLE_SWITCH_COLUMNS
+                                     " FROM switches WHERE workspace = $1 AND revoking = 1 ORDER BY id LIMIT $2",
+                                     {unit.workspace(), items_max})) {
+    if (left <= 0) {
+      out.more = true;
+      break;
+    }
+    Switch by = switch_from(unit, row);
+    const std::int32_t taken = revoke(unit, by, left);
+    by.revoked += taken;
+    by.is_revoking = taken == left;  // nothing new is leased in its reach: fewer were the last ones
+    unit.execute("UPDATE switches SET revoked = $3, revoking = $4 WHERE workspace = $1 AND id = $2",
+                 {unit.workspace(), *parse_number(kPrefix, by.id), by.revoked, by.is_revoking});
+    if (by.is_revoking) {
+      out.more = true;
+    } else {
+      tell(unit, "switch.revoked", by, by.reason);
+    }
+    out.leases += taken;
+    left -= taken;
+  }
+  return out;
+}
+
 Result<Switch> throw_switch(Unit& unit, const SwitchRequest& request) {
   if (request.reason.empty()) return fail(ErrorCode::kInvalidArgument, "a switch needs a reason");
   if (auto good = check_size("reason", request.reason, unit.limits().message_bytes_max); !good) {
@@ -144,12 +223,15 @@ Result<Switch> throw_switch(Unit& unit, const SwitchRequest& request) {
   thrown.reason = request.reason;
   thrown.thrown_by = unit.actor().id;
   thrown.thrown_at = unit.now();
-  if (request.mode == SwitchMode::kKill) thrown.revoked = revoke(unit, thrown);
+  // Even a long row of leases is not to hold up what matters first: that nothing new starts.
+  thrown.is_revoking = request.mode == SwitchMode::kKill && reach.tool.empty();
   unit.execute(
       "INSERT INTO switches (workspace, id, mode, client, platform, lane, workflow, tool, agent, reason, thrown_by,"
-      " thrown_at, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+      " thrown_at, revoking) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
       {unit.workspace(), number, static_cast<int>(thrown.mode), reach.client, reach.platform, reach.lane,
-       reach.workflow, reach.tool, reach.agent, thrown.reason, thrown.thrown_by, thrown.thrown_at, thrown.revoked});
+       reach.workflow, reach.tool, reach.agent, thrown.reason, thrown.thrown_by, thrown.thrown_at, thrown.is_revoking});
+  add_progress(unit, std::span(&thrown, 1));
+  if (thrown.is_revoking) unit.go_on_revoking();
   tell(unit, "switch.thrown", thrown, thrown.reason);
   return thrown;
 }
@@ -171,45 +253,58 @@ Result<Switch> lift_switch(Unit& unit, std::string_view id, std::string_view rea
   lifted.lifted_by = unit.actor().id;
   lifted.lifted_at = unit.now();
   lifted.lift_reason = reason;
-  unit.execute("UPDATE switches SET lifted_by = $3, lifted_at = $4, lift_reason = $5 WHERE workspace = $1 AND id = $2",
-               {unit.workspace(), *number, lifted.lifted_by, lifted.lifted_at, reason});
+  lifted.is_revoking = false;
+  unit.execute(
+      "UPDATE switches SET lifted_by = $3, lifted_at = $4, lift_reason = $5, revoking = 0"
+      " WHERE workspace = $1 AND id = $2",
+      {unit.workspace(), *number, lifted.lifted_by, lifted.lifted_at, reason});
   ready_held(unit, hold_key_of_switch(lifted.id), kReadyAtOnce);
   tell(unit, "switch.lifted", lifted, reason);
   return lifted;
 }
 
-std::vector<Switch> list_switches(View& view, bool only_on, std::int32_t limit) {
-  std::vector<Switch> out;
-  for (const db::Row row :
-       view.rows("SELECT " FETTLE_SWITCH_COLUMNS " FROM switches WHERE workspace = $1 AND (lifted_at IS NULL OR $2 = 0)"
-                 " ORDER BY id DESC LIMIT $3",
-                 {view.workspace(), only_on ? 1 : 0, limit})) {
-    Switch one = switch_from(view, row);
-    // Whoever works for some clients has to see what stops them, and not the names of others.
-    if (!one.reach.client.empty() && !view.allows(one.reach.client)) continue;
-    out.push_back(std::move(one));
-  }
-  return out;
+Result<PageOf<Switch>> list_switches(View& view, bool only_on, const PageRequest& page) {
+  Where where(view);
+  // Whoever works for some clients has to see what stops them, and not the names of others.
+  where.add_scope(view, Unowned::kShown);
+  if (only_on) where.add_literal("lifted_at IS NULL");
+  auto found = page_of<Switch>(view, FETTLE_SWITCH_COLUMNS, "switches", where, {.unique = "id"}, page, switch_from);
+  if (found) add_progress(view, found->items);
+  return found;
 }
 
-std::vector<InFlight> list_in_flight(View& view, const Reach& reach, std::int32_t limit) {
-  std::vector<InFlight> out;
-  const auto collect = [&](const db::Sql& sql) {
-    for (const db::Row row : view.rows(
-             sql, {view.workspace(), reach.client, reach.platform, reach.lane, reach.workflow, reach.agent, limit})) {
-      const Run run = run_from(view, row);
-      if (!view.allows(run.client)) continue;
-      out.push_back(
-          {RunId{run.shown_id()}, run.workflow, run.client, run.worker.value_or(""), run.leased_at, run.progress_at});
-    }
-  };
-#define FETTLE_IN_REACH                                                                                                \
-  " AND r.workspace = $1 AND (r.client = $2 OR $2 = '') AND (r.platform = $3 OR $3 = '') AND (r.lane = $4 OR $4 = '')" \
-  " AND (r.workflow = $5 OR $5 = '') AND (r.agent = $6 OR $6 = '') ORDER BY r.leased_at LIMIT $7"
-  // One statement for each index of what runs.
-  collect("SELECT " FETTLE_RUN_COLUMNS " FROM runs r WHERE r.lease_until IS NOT NULL" FETTLE_IN_REACH);
-  collect("SELECT " FETTLE_RUN_COLUMNS " FROM runs r WHERE r.state = 3 AND r.kind = 1" FETTLE_IN_REACH);
-  return out;
+std::optional<Switch> get_switch(View& view, std::string_view id) {
+  const auto number = parse_number(kPrefix, id);
+  if (!number) return std::nullopt;
+  const db::Rows rows = view.rows("SELECT " FETTLE_SWITCH_COLUMNS " FROM switches WHERE workspace = $1 AND id = $2",
+                                  {view.workspace(), *number});
+  if (rows.empty()) return std::nullopt;
+  Switch one = switch_from(view, rows[0]);
+  if (!one.reach.client.empty() && !view.allows(one.reach.client)) return std::nullopt;
+  add_progress(view, std::span(&one, 1));
+  return one;
+}
+
+Result<PageOf<InFlight>> list_in_flight(View& view, const Reach& reach, const PageRequest& page) {
+  Where where(view, "r");
+  where.add_scope(view);
+  // By the indexes of what is leased and of what runs elsewhere: what is over is never looked at.
+  where.add_literal(
+      "r.id IN (SELECT id FROM runs WHERE lease_until IS NOT NULL AND workspace = $1"
+      " UNION ALL SELECT id FROM runs WHERE workspace = $1 AND state = 3 AND kind = 1)");
+  where.add_if("r.client = {}", reach.client);
+  where.add_if("r.platform = {}", reach.platform);
+  where.add_if("r.lane = {}", reach.lane);
+  where.add_if("r.workflow = {}", reach.workflow);
+  where.add_if("r.agent = {}", reach.agent);
+  const Keyset order{
+      .first = "COALESCE(r.leased_at, r.started_at, r.created_at)", .unique = "r.id", .newest_first = false};
+  return page_of<InFlight>(view, FETTLE_RUN_COLUMNS, "runs r", where, order, page,
+                           [](View& at, const db::Row& row) -> InFlight {
+                             const Run run = run_from(at, row);
+                             return {RunId{run.shown_id()},   run.workflow,  run.client,
+                                     run.worker.value_or(""), run.leased_at, run.progress_at};
+                           });
 }
 
 namespace {
@@ -279,7 +374,7 @@ std::vector<ActionClass> list_action_classes(View& view) {
   return out;
 }
 
-Result<MayI> may_i(View& view, const Reach& work, std::string_view action_class) {
+Result<MayI> may_i(View& view, const Reach& work, std::string_view action_class, const Admission* admission) {
   if (!view.scope().clients.empty() && !view.allows(work.client)) {
     return fail(ErrorCode::kPermissionDenied, "this client is outside of what you may see");
   }
@@ -291,6 +386,9 @@ Result<MayI> may_i(View& view, const Reach& work, std::string_view action_class)
     answer.allowed = false;
     answer.reason = stop->reason;
     answer.switch_id = stop->id;
+  } else if (auto why = why_plan_refuses(view, admission, work.workflow, work.agent)) {
+    answer.allowed = false;
+    answer.reason = std::move(*why);
   }
   return answer;
 }
@@ -301,6 +399,13 @@ ActiveSwitches::ActiveSwitches(View& view) {
                                      {view.workspace()})) {
     switches_.push_back(switch_from(view, row));
   }
+}
+
+std::vector<Switch> ActiveSwitches::seen_by(const View& view) const {
+  std::vector<Switch> out;
+  std::ranges::copy_if(switches_, std::back_inserter(out),
+                       [&](const Switch& one) { return one.reach.client.empty() || view.allows(one.reach.client); });
+  return out;
 }
 
 const Switch* ActiveSwitches::stops(const Reach& work) const {

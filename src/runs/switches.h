@@ -5,10 +5,11 @@
 //                                     .reason = "posting to the wrong account"});
 //   lift_switch(unit, thrown->id, "account corrected");
 //
-// Read inside each lease's own transaction, so nothing is leased after a switch has committed. A kill takes running
-// leases away in the same transaction as it is thrown; their runs go on, as another attempt, once it is lifted. A run
-// has no tool: a switch with one stops side effects and `may_i`, not leases. Every change is audited and needs a
-// reason.
+// Read inside each lease's own transaction, so nothing is leased after a switch has committed. The switch is a
+// transaction of its own, however much runs; what a kill takes away follows at once in pieces (revoke_switched), and
+// after a crash goes on where it was. Until then a worker may still end its run well. What was taken goes on, as
+// another attempt, once the switch is lifted. A run has no tool: a switch with one stops side effects and `may_i`, not
+// leases. Every change is audited and needs a reason.
 #pragma once
 
 #include <chrono>
@@ -18,10 +19,12 @@
 #include <string_view>
 #include <vector>
 
+#include "runs/page.h"
 #include "runs/unit.h"
 
 namespace fettle::runs {
 
+class Admission;
 struct Run;
 
 enum class SwitchMode : std::uint8_t {
@@ -50,7 +53,10 @@ struct Switch {
   std::string reason;
   std::string thrown_by;
   UnixNanos thrown_at = 0;
-  std::int32_t revoked = 0;  // leases that it took away
+  std::int32_t revoked = 0;  // leases that it took away so far
+  bool is_revoking = false;  // a kill that has not taken all of them yet
+  // Leases in its reach that run still, where it is on and somebody counted.
+  std::optional<std::int32_t> in_flight;
   std::optional<std::string> lifted_by;
   std::optional<UnixNanos> lifted_at;
   std::string lift_reason;
@@ -60,8 +66,10 @@ struct Switch {
 Result<Switch> throw_switch(Unit& unit, const SwitchRequest& request);
 // kNotFound when it is not there or lifted already. What it held becomes ready here and by upkeep, 1,000 at a time.
 Result<Switch> lift_switch(Unit& unit, std::string_view id, std::string_view reason);
-// Those that are on, or all of the last ones; newest first.
-std::vector<Switch> list_switches(View& view, bool only_on = true, std::int32_t limit = 200);
+// Those that are on, or all of them; newest first. Of a scope of some clients: those that stop them, with what is
+// counted of them alone.
+Result<PageOf<Switch>> list_switches(View& view, bool only_on = true, const PageRequest& page = {});
+std::optional<Switch> get_switch(View& view, std::string_view id);
 
 // Managed and observed runs that run now and are in reach, oldest lease first: what a kill would take, or took and has
 // not ended yet.
@@ -70,7 +78,7 @@ struct InFlight {
   std::string workflow, client, worker;
   std::optional<UnixNanos> leased_at, progress_at;
 };
-std::vector<InFlight> list_in_flight(View& view, const Reach& reach, std::int32_t limit = 1'000);
+Result<PageOf<InFlight>> list_in_flight(View& view, const Reach& reach, const PageRequest& page = {});
 
 // How outside executors are answered for a class of actions, and what they do when nobody answers them.
 struct ActionClass {
@@ -86,13 +94,14 @@ std::vector<ActionClass> list_action_classes(View& view);
 
 struct MayI {
   bool allowed = true;
-  std::string reason;     // of the switch
-  std::string switch_id;  // empty when allowed
+  std::string reason;     // of the switch, or what the plan leaves out
+  std::string switch_id;  // empty when allowed, or when it is the plan that refuses
   ActionClass action_class;
 };
 // Asked before each side effect by executors that Fettle does not lease to. A switch takes hold after at most `cache`.
-// An action class that is not set is answered as the default: five seconds, closed.
-Result<MayI> may_i(View& view, const Reach& work, std::string_view action_class);
+// An action class that is not set is answered as the default: five seconds, closed. The workspace's plan is asked as
+// well: what runs elsewhere is recorded whatever it allows, so this is where an executor learns of it.
+Result<MayI> may_i(View& view, const Reach& work, std::string_view action_class, const Admission* admission = nullptr);
 
 // ---- inside the room -----------------------------------------------------------------------------------------------
 
@@ -104,7 +113,8 @@ class ActiveSwitches {
   std::optional<std::string> stops(const Run& run) const;
   const Switch* stops(const Reach& work) const;
   bool any() const { return !switches_.empty(); }
-  const std::vector<Switch>& all() const { return switches_; }
+  // Those that stop whoever looks, without the names of others' clients.
+  std::vector<Switch> seen_by(const View& view) const;
 
  private:
   std::vector<Switch> switches_;
@@ -114,5 +124,14 @@ Reach reach_of(const Run& run);
 std::string hold_key_of_switch(std::string_view id);
 // True while the switch with this hold key is on.
 bool holds(View& view, std::string_view hold_key);
+// The switch that is on under this hold key.
+std::optional<Switch> switch_of_hold(View& view, std::string_view hold_key);
+
+// Takes away at most `items_max` of the leases that kills of the workspace have not taken yet, oldest kill first.
+struct RevokedPiece {
+  std::int64_t leases = 0;
+  bool more = false;
+};
+RevokedPiece revoke_switched(Unit& unit, std::int32_t items_max);
 
 }  // namespace fettle::runs

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,12 +26,14 @@ class FakeJournal final : public Journal {
   }
   Result<void> publish(db::Transaction&, const Scope&, UnixNanos, std::span<const Event> published) override {
     ++publications;
+    largest = std::max(largest, published.size());
     events.insert(events.end(), published.begin(), published.end());
     return {};
   }
   std::vector<Audit> audits;
   std::vector<Event> events;
   int publications = 0;
+  std::size_t largest = 0;  // publication, in events
 
   bool has_audit(std::string_view action) const {
     for (const Audit& audit : audits) {
@@ -54,7 +57,8 @@ class RunsTestBase : public db::StoreTest {
     database = open();
     const auto ready = db::migrate(*database, {&ledger::migrations(), &migrations()});
     ASSERT_TRUE(ready.has_value()) << ready.error().message();
-    runs = std::make_unique<Runs>(*database, clock, rng, journal, Runs::Options{});
+    // The journal is of this thread: nothing is written behind its back.
+    runs = std::make_unique<Runs>(*database, clock, rng, journal, Runs::Options{.revokes_at_once = false});
   }
   void TearDown() override {
     if (runs) runs->close();

@@ -168,6 +168,10 @@ class Unit : public View {
   void audit(Audit audit) { audits_.push_back(std::move(audit)); }
   void wake(std::string_view pool, std::string_view workflow, std::size_t count = 1);
 
+  // Once it is committed, leases under kill switches are taken away until none is left (switches.h).
+  void go_on_revoking() { revokes_ = true; }
+  bool revokes() const { return revokes_; }
+
   // Adds to what the workspace used this month (usage.h).
   void add_usage(std::int64_t tokens, double cost_usd) {
     tokens_ += tokens;
@@ -190,6 +194,7 @@ class Unit : public View {
   std::vector<Wake> wakes_;
   std::int64_t tokens_ = 0;
   double cost_usd_ = 0;
+  bool revokes_ = false;
 };
 
 }  // namespace fettle::runs

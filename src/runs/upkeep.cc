@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -21,7 +22,8 @@ namespace fettle::runs {
 namespace {
 
 constexpr std::int64_t kWorkspacesMax = 1'000;
-constexpr int kHoldKeysMax = 1'000;
+constexpr int kHoldKeysMax = 1'000;                 // of a piece
+constexpr std::string_view kAfterAllKeys = "\x7f";  // they are words of ours and begin with a letter
 constexpr std::string_view kLimitHold = "limit:";
 
 struct HoldKey {
@@ -45,11 +47,12 @@ std::int64_t wake_due(Unit& unit, std::int32_t items_max) {
       "UPDATE run_steps SET state = 1, finished_at = $2, result = CASE (SELECT r.wait FROM runs r"
       " WHERE r.workspace = $1 AND r.id = run_steps.run) WHEN 4 THEN '{\"timed_out\":true}' ELSE 'null' END"
       " WHERE workspace = $1 AND state = 3 AND until <= $2 AND run IN"
-      " (SELECT id FROM runs WHERE due_at <= $2 AND state = 1 AND workspace = $1 ORDER BY due_at LIMIT $3)",
+      " (SELECT id FROM runs WHERE due_at <= $2 AND state = 1 AND workspace = $1 ORDER BY due_at, id LIMIT $3)",
       {unit.workspace(), unit.now(), items_max});
+  // The same runs: many may be due at one moment, so the order is a total one.
   const db::Rows rows = unit.rows(
       "UPDATE runs SET state = 0, wait = 0, due_at = NULL WHERE workspace = $1 AND state = 1 AND id IN"
-      " (SELECT id FROM runs WHERE due_at <= $2 AND state = 1 AND workspace = $1 ORDER BY due_at LIMIT $3)"
+      " (SELECT id FROM runs WHERE due_at <= $2 AND state = 1 AND workspace = $1 ORDER BY due_at, id LIMIT $3)"
       " RETURNING id, external_id, workflow, client, platform, lane, agent, pool",
       {unit.workspace(), unit.now(), items_max});
   for (const db::Row row : rows) {
@@ -102,11 +105,11 @@ std::int64_t expire_attempts(Unit& unit, std::int32_t items_max) {
 }
 
 // Once for each attempt: somebody looks, the worker is not disturbed.
-std::int64_t note_stalled(Unit& unit, const UpkeepOptions& options) {
+std::int64_t note_stalled(Unit& unit, std::chrono::nanoseconds stall_after, std::int32_t items_max) {
   const db::Rows rows = unit.rows("SELECT " FETTLE_RUN_COLUMNS
                                   " FROM runs r WHERE r.lease_until IS NOT NULL AND r.workspace = $1"
                                   " AND r.progress_at <= $2 AND r.stalled < r.attempt LIMIT $3",
-                                  {unit.workspace(), unit.now() - options.stall_after.count(), options.items_max});
+                                  {unit.workspace(), unit.now() - stall_after.count(), items_max});
   for (const db::Row row : rows) {
     Run run = run_from(unit, row);
     open_failure(unit, run, "stall", "",
@@ -122,25 +125,66 @@ std::int64_t note_stalled(Unit& unit, const UpkeepOptions& options) {
 }
 
 // What is held under a limit that has room, a rule that is gone or a switch that is lifted. Usually each release
-// readies its successor at once (limits.h); this catches what changed in another way.
-std::int64_t ready_what_may_go_on(Unit& unit, std::int32_t items_max) {
+// readies its successor at once (limits.h); this catches what changed in another way. Each limit is looked at once in a
+// call: what it let go takes no room before it is leased.
+std::int64_t ready_what_may_go_on(Unit& unit, UpkeepProgress& progress, std::int32_t items_max) {
   Slots slots(unit);
   Gate gate(unit);
   std::int64_t readied = 0;
-  HoldKey at{unit.workspace().value, ""};
-  for (int i = 0; i < kHoldKeysMax; ++i) {
+  HoldKey at{unit.workspace().value, progress.held_after};
+  for (int i = 0; i < kHoldKeysMax && readied < items_max; ++i) {
     auto next = next_hold_key(unit, at);
-    if (!next || next->workspace != unit.workspace().value) break;
-    at = std::move(*next);
-    std::int64_t room = 0;
-    if (at.key.starts_with(kLimitHold)) {
-      room = slots.room_under(std::string_view(at.key).substr(kLimitHold.size())).value_or(items_max);
-    } else if (is_gate_hold(at.key) ? gate.frees(at.key) : at.key.starts_with("switch:") && !holds(unit, at.key)) {
-      room = items_max;
+    if (!next || next->workspace != unit.workspace().value) {
+      progress.held_done = true;
+      break;
     }
-    if (room > 0) readied += ready_held(unit, at.key, std::min<std::int64_t>(room, items_max));
+    const std::int64_t left = items_max - readied;
+    std::int64_t room = 0;
+    bool is_free = false;
+    if (next->key.starts_with(kLimitHold)) {
+      const auto under = slots.room_under(std::string_view(next->key).substr(kLimitHold.size()));
+      is_free = !under;
+      room = std::min(under.value_or(left), left);
+    } else if (is_gate_hold(next->key) ? gate.frees(next->key)
+                                       : next->key.starts_with("switch:") && !holds(unit, next->key)) {
+      is_free = true;
+      room = left;
+    }
+    const std::int64_t went = room > 0 ? ready_held(unit, next->key, room) : 0;
+    readied += went;
+    at = std::move(*next);
+    // More may be held under a key that is free: the next piece begins with it.
+    if (is_free && went == left) break;
+    progress.held_after = at.key;
   }
   return readied;
+}
+
+constexpr std::size_t kKinds = 12;
+
+// Does one kind of work, at most `left` of it, and takes what it looked at from `left`.
+void do_kind(Unit& unit, std::size_t kind, const UpkeepOptions& options, UpkeepProgress& progress, std::int32_t& left,
+             UpkeepReport& report) {
+  const auto took = [&](std::int64_t& counter, std::int64_t items) {
+    counter += items;
+    left -= static_cast<std::int32_t>(items);
+  };
+  switch (kind) {
+    case 0: return took(report.woken, wake_due(unit, left));
+    case 1: return took(report.expired_leases, expire_leases(unit, left));
+    case 2: return took(report.timed_out, expire_attempts(unit, left));
+    case 3: return took(report.stalled, note_stalled(unit, options.stall_after, left));
+    case 4: return took(report.refused, revoke_refused(unit, left));
+    case 5: return took(report.revoked, revoke_switched(unit, left).leases);
+    case 6: report.scheduled += fire_schedules(unit, left); return;
+    case 7: return took(report.expired_approvals, expire_approvals(unit, left));
+    case 8: report.unknown_effects += expire_reservations(unit, left); return;
+    case 9: report.bulk_items += drive_bulk(unit, left); return;
+    case 10: left -= purge_signals(unit, left); return;
+    default:
+      if (!progress.held_done) took(report.readied, ready_what_may_go_on(unit, progress, left));
+      return;
+  }
 }
 
 }  // namespace
@@ -151,6 +195,7 @@ UpkeepReport& UpkeepReport::operator+=(const UpkeepReport& other) {
   timed_out += other.timed_out;
   readied += other.readied;
   refused += other.refused;
+  revoked += other.revoked;
   stalled += other.stalled;
   scheduled += other.scheduled;
   expired_approvals += other.expired_approvals;
@@ -183,6 +228,7 @@ std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options
       {view.now(), kWorkspacesMax});
   add("SELECT DISTINCT workspace FROM bulk_jobs WHERE state = 0 LIMIT $1", {kWorkspacesMax});
   add("SELECT DISTINCT workspace FROM run_signals WHERE expires_at <= $1 LIMIT $2", {view.now(), kWorkspacesMax});
+  add("SELECT DISTINCT workspace FROM switches WHERE revoking = 1 LIMIT $1", {kWorkspacesMax});
   HoldKey at;
   for (int i = 0; i < kHoldKeysMax; ++i) {
     auto next = next_hold_key(view, at);
@@ -190,6 +236,7 @@ std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options
     at = std::move(*next);
     if (at.key.starts_with(kLimitHold) || at.key.starts_with("switch:") || is_gate_hold(at.key)) {
       names.insert(at.workspace);
+      at.key = kAfterAllKeys;
     }
   }
   if (admission != nullptr) {
@@ -209,20 +256,14 @@ std::vector<WorkspaceId> workspaces_due(View& view, const UpkeepOptions& options
   return out;
 }
 
-UpkeepReport upkeep(Unit& unit, const UpkeepOptions& options) {
+UpkeepReport upkeep(Unit& unit, const UpkeepOptions& options, UpkeepProgress& progress) {
   UpkeepReport report;
-  report.woken = wake_due(unit, options.items_max);
-  report.expired_leases = expire_leases(unit, options.items_max);
-  report.timed_out = expire_attempts(unit, options.items_max);
-  report.stalled = note_stalled(unit, options);
-  report.refused = revoke_refused(unit, options.items_max);
-  report.scheduled = fire_schedules(unit, options.items_max);
-  report.expired_approvals = expire_approvals(unit, options.items_max);
-  report.unknown_effects = expire_reservations(unit, options.items_max);
-  report.bulk_items = drive_bulk(unit, options.items_max);
-  purge_signals(unit, options.items_max);
-  report.readied = ready_what_may_go_on(unit, options.items_max);
-  report.more = std::max({report.woken, report.expired_leases, report.timed_out, report.stalled}) >= options.items_max;
+  std::int32_t left = options.items_max;
+  for (std::size_t i = 0; i < kKinds && left > 0; ++i) {
+    do_kind(unit, (progress.turn + i) % kKinds, options, progress, left, report);
+  }
+  ++progress.turn;
+  report.more = left <= 0 || !progress.held_done;
   return report;
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "runs/page.h"
 #include "runs/queue.h"
 #include "runs/unit.h"
 
@@ -41,9 +42,10 @@ struct Beat {
 Result<Beat> beat_worker(Unit& unit, const WorkerId& id, bool progressed);
 // It asks for work. One that nobody has heard of is registered by what it asks for.
 Result<Beat> note_asking(Unit& unit, const LeaseRequest& request);
-// Asks it to drain, or not to any more. Audited. kNotFound.
+// Asks it to drain, or not to any more. Audited. By whoever registered it, or by operators and above who see every
+// client: a worker is no client's. kNotFound, kPermissionDenied.
 Result<void> drain_worker(Unit& unit, const WorkerId& id, bool drain, std::string_view reason);
-// A worker that has ended. Its leases, if any are left, run out by themselves.
+// A worker that has ended, said by itself or by the same as above. Its leases, if any are left, run out by themselves.
 Result<void> remove_worker(Unit& unit, const WorkerId& id);
 
 struct Worker {
@@ -55,13 +57,16 @@ struct Worker {
   std::optional<UnixNanos> progress_at;  // by its beats or its leases, the later
   std::optional<UnixNanos> oldest_lease_at;
 };
-std::vector<Worker> list_workers(View& view);
+// By id. Whoever sees some clients sees the workers that hold a lease of these, with no other leases counted, and
+// those that `actor` (Actor::id) registered.
+PageOf<Worker> list_workers(View& view, std::string_view actor = {}, const PageRequest& page = {});
 
 // runner_capacity_in_use is in_use over capacity. Lost workers count in neither.
 struct PoolCapacity {
   std::string pool;
   std::int32_t workers = 0, lost = 0, draining = 0, capacity = 0, in_use = 0;
 };
-std::vector<PoolCapacity> pool_capacity(View& view);
+// Of the workers that list_workers() shows.
+std::vector<PoolCapacity> pool_capacity(View& view, std::string_view actor = {});
 
 }  // namespace fettle::runs

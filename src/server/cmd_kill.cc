@@ -111,8 +111,9 @@ int throw_switch(const RemoteCommand& how, const SwitchCommand& command) {
     fmt::print("{}\n", json::serialize(*answer));
     return 0;
   }
-  fmt::print("{}  {} of {}: {} leases taken away\n", text_of(made, "id"), text_of(made, "mode"), reach_of(made),
-             text_of(made, "revoked"));
+  const bool takes = made.contains("revoking") && made.at("revoking").is_bool() && made.at("revoking").as_bool();
+  fmt::print("{}  {} of {}: nothing starts any more; {} {} in flight\n", text_of(made, "id"), text_of(made, "mode"),
+             reach_of(made), takes ? "taking away what is" : "not touching what is", text_of(made, "in_flight"));
   return print_in_flight(remote, how, text_of(made, "id"));
 }
 

@@ -69,6 +69,10 @@ void EventFeed::work(const std::stop_token& stop) {
       is_known_ = false;  // another replica may bring some meanwhile
       continue;
     }
+    if (const std::int64_t epoch = options_.epoch ? options_.epoch() : 0; epoch != epoch_) {
+      epoch_ = epoch;
+      is_known_ = false;
+    }
     Result<bool> brought = false;
     if (!has_place) {
       if (auto added = outbox_.add_consumer(kConsumer); !added) brought = std::unexpected(std::move(added).error());
@@ -106,7 +110,7 @@ Result<bool> EventFeed::bring(const std::stop_token& stop) {
     refusals_ = is_refused(inserted.error()) ? refusals_ + 1 : refusals_;
     return std::unexpected(std::move(inserted).error());
   }
-  if (auto advanced = outbox_.advance(kConsumer, batch->end); !advanced) {
+  if (auto advanced = outbox_.advance(kConsumer, batch->end, options_.fence); !advanced) {
     return std::unexpected(std::move(advanced).error());
   }
   is_known_ = true;

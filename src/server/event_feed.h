@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <set>
 #include <span>
@@ -34,6 +35,10 @@ class EventFeed {
     std::chrono::milliseconds every{500};
     std::chrono::milliseconds again_after{2'000};  // when the store or the ledger failed
     int refusals_max = 3;                          // of a batch as it is, before it is taken apart
+    // Asked in the transaction that moves the feed on: whether it is still the leader that does.
+    ledger::Outbox::Fence fence = {};
+    // Grows with each new leader: after a change, somebody else may have brought some in between.
+    std::function<std::int64_t()> epoch = {};
   };
 
   // All outlive the feed. `is_leader` is asked before each batch.
@@ -73,7 +78,8 @@ class EventFeed {
   telemetry::EventBlockBuilder builder_;
   telemetry::IdentifierBlockBuilder identifiers_;
   bool is_known_ = false;  // that the store has none of what comes next
-  int refusals_ = 0;       // of the batch that is next, in a row
+  std::int64_t epoch_ = 0;
+  int refusals_ = 0;  // of the batch that is next, in a row
 
   std::jthread thread_;  // last: it uses everything above
 };

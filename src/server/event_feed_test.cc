@@ -55,13 +55,13 @@ class EventFeedTest : public testing::Test {
         [&](db::Transaction& tx) { return ledger::publish(tx, Scope{WorkspaceId{"w"}, {}}, events); }));
   }
   // As many rounds of the feed.
-  void feed(int rounds) {
+  void feed(int rounds, EventFeed::Options options = {}) {
     http::Mailbox<bool> begun;  // a round asks first who leads
     const auto is_leader = [&] {
       begun.put(true);
       return true;
     };
-    EventFeed feed(outbox_, *client_, catalogue_, is_leader, clock_, metrics_);
+    EventFeed feed(outbox_, *client_, catalogue_, is_leader, clock_, metrics_, std::move(options));
     for (int i = 0; i < rounds; ++i) {
       if (i != 0) clock_.advance(2s);
       ASSERT_TRUE(begun.take());
@@ -109,6 +109,21 @@ TEST_F(EventFeedTest, AStoreInTroubleSaysNothingAgainstTheEvents) {
   EXPECT_EQ(behind(), 1);
   EXPECT_EQ(counted("fettle_events_refused_total"), 0);
   EXPECT_EQ(stored_[1], 0);
+}
+
+TEST_F(EventFeedTest, ALeaderThatLostItsPlaceMovesNothing) {
+  publish({"good.1.x"});
+  bool is_leader = false;
+  const EventFeed::Options options{.fence = [&](db::Transaction&) -> Result<void> {
+                                     if (is_leader) return {};
+                                     return fail(ErrorCode::kUnavailable, "somebody else leads");
+                                   },
+                                   .epoch = {}};
+  feed(1, options);
+  EXPECT_EQ(behind(), 1) << "its successor is to bring it";
+  is_leader = true;
+  feed(1, options);
+  EXPECT_EQ(behind(), 0);
 }
 
 }  // namespace

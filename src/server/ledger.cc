@@ -236,12 +236,16 @@ db::Database& Ledger::database() { return *parts_->database; }
 ledger::Auditor& Ledger::auditor() { return parts_->auditor; }
 ledger::Outbox& Ledger::outbox() { return parts_->outbox; }
 runs::Runs& Ledger::runs() { return parts_->runs; }
+ledger::Outbox::Fence Ledger::leader_fence() const {
+  return [lease = &parts_->lease](db::Transaction& tx) { return lease->check(tx); };
+}
 const notify::SecretBox& Ledger::secret_box() const { return parts_->box; }
 const ledger::PublicKey& Ledger::public_key() const { return parts_->key.public_key(); }
 
 Ledger::Status Ledger::status() const {
   Status status{.down = parts_->database->status().down,
                 .is_leader = parts_->lease.held(),
+                .epoch = parts_->lease.epoch(),
                 .audit = parts_->sequencer->status(),
                 .upkeep_error = {}};
   MutexLock lock(parts_->mutex);

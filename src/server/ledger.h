@@ -22,6 +22,7 @@
 #include "core/rng.h"
 #include "core/secret.h"
 #include "db/migration.h"
+#include "ledger/outbox.h"
 #include "ledger/sequencer.h"
 #include "redact/redactor.h"
 #include "server/config.h"
@@ -31,7 +32,6 @@ class Database;
 }
 namespace fettle::ledger {
 class Auditor;
-class Outbox;
 }  // namespace fettle::ledger
 namespace fettle::notify {
 class SecretBox;
@@ -66,6 +66,8 @@ class Ledger {
   ledger::Auditor& auditor();
   ledger::Outbox& outbox();
   runs::Runs& runs();
+  // Inside a transaction: refuses what is not, or not any more, the leader's to do. Valid as long as this.
+  ledger::Outbox::Fence leader_fence() const;
   // For secrets that the ledger keeps and the server must use again.
   const notify::SecretBox& secret_box() const;
   // Of the key that signs checkpoints.
@@ -74,6 +76,7 @@ class Ledger {
   struct Status {
     std::string down;        // empty while the store works
     bool is_leader = false;  // of all replicas on this store
+    std::int64_t epoch = 0;  // grows with each new leader
     ledger::SequencerStatus audit;
     std::string upkeep_error;  // of the last round; empty when it went well
   };

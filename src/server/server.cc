@@ -39,6 +39,7 @@
 #include "server/parts_watch.h"
 #include "server/retention_job.h"
 #include "server/store.h"
+#include "server/work_gauges.h"
 #include "telemetry/store_reader.h"
 
 namespace fettle::server {
@@ -131,6 +132,7 @@ struct Server::Parts {
   std::unique_ptr<RetentionJob> retention;
   std::unique_ptr<PartsWatch> parts_watch;
   std::unique_ptr<EventFeed> event_feed;
+  std::unique_ptr<WorkGauges> work_gauges;
 
   // What Fettle tells others outside.
   std::unique_ptr<http::OutboundClient> outbound;
@@ -303,21 +305,25 @@ Result<void> Server::Parts::start_listeners() {
 
 Result<void> Server::Parts::open_store() {
   health.set_obstacle(kStoreClosed, "");
-  store->opening().start({.opened =
-                              [this] {
-                                RetentionJob::Options options;
-                                options.retention = {.hot_window = config.retention.hot,
-                                                     .sample_percent = config.sampling_keep_percent,
-                                                     .days = retention_days(config)};
-                                options.is_leader = [this] { return ledger->status().is_leader; };
-                                retention = std::make_unique<RetentionJob>(options, store->client(), store->schema(),
-                                                                           *spool, clock, metrics);
-                                event_feed = std::make_unique<EventFeed>(
-                                    ledger->outbox(), store->client(), *identifiers,
-                                    [this] { return ledger->status().is_leader; }, clock, metrics);
-                                health.set_serving(true);
-                              },
-                          .failed = [this](const Error& why) { health.set_obstacle(kStoreClosed, why.message()); }});
+  store->opening().start(
+      {.opened =
+           [this] {
+             RetentionJob::Options options;
+             options.retention = {.hot_window = config.retention.hot,
+                                  .sample_percent = config.sampling_keep_percent,
+                                  .days = retention_days(config)};
+             retention =
+                 std::make_unique<RetentionJob>(options, store->client(), store->schema(), *spool, clock, metrics);
+             event_feed = std::make_unique<EventFeed>(
+                 ledger->outbox(), store->client(), *identifiers, [this] { return ledger->status().is_leader; }, clock,
+                 metrics, EventFeed::Options{.fence = ledger->leader_fence(), .epoch = [this] {
+                                               return ledger->status().epoch;
+                                             }});
+             work_gauges = std::make_unique<WorkGauges>(
+                 ledger->runs(), store->client(), [this] { return ledger->status().is_leader; }, clock, metrics);
+             health.set_serving(true);
+           },
+       .failed = [this](const Error& why) { health.set_obstacle(kStoreClosed, why.message()); }});
   return {};
 }
 
@@ -350,6 +356,7 @@ void Server::Parts::stop() {
   // What asks the ledger comes after the spool: a ledger on another machine that hangs must not cost the draining its
   // time.
   if (event_feed != nullptr) event_feed->stop();
+  if (work_gauges != nullptr) work_gauges->stop();
   if (webhooks != nullptr) webhooks->stop();
   if (store != nullptr) store->stop(left(kStopStore));
   if (entrance != nullptr) entrance->stop();

@@ -51,6 +51,11 @@ Result<Json> Caller::post(std::string_view path, std::string_view body, const Ca
   return call({.post = true, .path = path, .body = body, .idempotency_key = key}, options);
 }
 
+Result<Json> Caller::remove(std::string_view path, const CallOptions& options) {
+  const std::string key = key_of(options.idempotency_key);
+  return call({.remove = true, .path = path, .idempotency_key = key}, options);
+}
+
 Result<Json> Caller::call(const HttpRequest& request, const CallOptions& options) {
   HttpRequest filled = request;
   filled.timeout = options.timeout.value_or(timeout_);

@@ -28,6 +28,7 @@ class Caller {
       : transport_(std::move(transport)), clock_(std::move(clock)), retry_(retry), timeout_(timeout) {}
 
   Result<Json> get(std::string_view path, const CallOptions& options = {});
+  Result<Json> remove(std::string_view path, const CallOptions& options = {});
   // `body` is JSON text, so that a caller who already has it does not write it twice.
   Result<Json> post(std::string_view path, std::string_view body, const CallOptions& options = {});
 

@@ -119,6 +119,10 @@ class HttpTransport final : public Transport {
       curl_easy_setopt(handle, CURLOPT_POSTFIELDS, std::to_address(request.body.begin()));
       curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
     }
+    if (request.remove) {
+      headers.add("idempotency-key: \"" + std::string(request.idempotency_key) + "\"");
+      curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, "DELETE");
+    }
     curl_easy_setopt(handle, CURLOPT_URL, address.c_str());
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -144,7 +148,8 @@ class HttpTransport final : public Transport {
   }
 
   std::unexpected<Error> unreachable(const HttpRequest& request, std::string_view why) const {
-    std::string message = (request.post ? "POST " : "GET ") + url_ + std::string(request.path) + ": ";
+    const char* method = request.remove ? "DELETE " : request.post ? "POST " : "GET ";
+    std::string message = method + url_ + std::string(request.path) + ": ";
     message += why;
     return fail({.kind = ErrorKind::kUnreachable, .code = "unreachable", .message = std::move(message)});
   }

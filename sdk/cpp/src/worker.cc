@@ -124,6 +124,8 @@ void Worker::Impl::stop(Milliseconds grace) {
     if (!idle) give_back(held());
   }
   reporter_.drain();
+  // Whoever ends well is not to be counted as lost. Nothing hangs on it: the server forgets us in time.
+  (void)core_->caller.remove("/api/v1/workers/" + url_encoded(runner_id()), {.retry = kDrainRetry});
   ended_.request_stop();
   for (std::jthread& thread : threads) {
     if (!idle) thread.detach();

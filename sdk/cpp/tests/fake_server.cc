@@ -166,6 +166,7 @@ FakeServer::Handled FakeServer::handle(const std::string& path, const Json& body
     const std::size_t slash = path.rfind('/');
     return effect(path.substr(14, slash - 14), path.substr(slash + 1), body);
   }
+  if (path.starts_with("/workers/") && path.find('/', 9) == std::string::npos) return {200, Json::object()};
   if (path.ends_with("/drain")) {
     draining_.insert(path.substr(9, path.size() - 9 - 6));
     return {200, Json::object()};

@@ -331,6 +331,7 @@ TEST_F(WorkerTest, StoppingLetsWhatRunsFinishGivesBackWhatHasNotBegunAndLeasesNo
   EXPECT_EQ(first->state, "succeeded");
   EXPECT_EQ(second->state, "queued");
   EXPECT_EQ(worker.running(), 0);
+  EXPECT_EQ(server_->of("/workers/" + worker.runner_id()).size(), 1U) << "it left, and is not lost";
 }
 
 TEST_F(WorkerTest, WhatDoesNotFinishInItsGraceIsStoppedAndGivenBack) {

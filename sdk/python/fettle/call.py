@@ -68,6 +68,10 @@ class Caller:
         headers = {"idempotency-key": f'"{key}"'}
         return self._call("POST", path, body, headers, timeout_ms, retry, stop, interrupt, long_poll)
 
+    def delete(self, path: str, *, retry: RetryPolicy | None = None) -> Any:
+        headers = {"idempotency-key": f'"{uuid.uuid4()}"'}
+        return self._call("DELETE", path, None, headers, None, retry, None, None, False)
+
     def close(self) -> None:
         self._transport.close()
 

@@ -12,6 +12,7 @@ One thread leases, one sends heartbeats, one sends reports, and `concurrency` ru
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -185,6 +186,9 @@ class Worker:
             if not self._wait_until(lambda: self._running == 0, _ABORT_GRACE_MS):
                 self._give_back(self._all_held())
         self._reporter.drained()
+        # Whoever ends well is not to be counted as lost. Nothing hangs on it: the server forgets us in time.
+        with contextlib.suppress(FettleError):
+            self._caller.delete(f"/api/v1/workers/{quote(self.runner_id, safe='')}", retry=_DRAIN_RETRY)
         self._state = "stopped"
         self._ended.set()
         self._reporter.close()

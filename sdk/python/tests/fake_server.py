@@ -92,6 +92,9 @@ class FakeServer:
             def do_POST(self) -> None:
                 fake._serve(self)
 
+            def do_DELETE(self) -> None:
+                fake._serve(self)
+
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             request_queue_size = 64
@@ -199,6 +202,8 @@ class FakeServer:
             return 200, {"results": [{"ok": True} for _ in body.get("steps", ())]}
         if effect := re.fullmatch(r"/side-effects/([^/]+)/(commit|verify|release)", path):
             return self._effect(effect[1], effect[2], body)
+        if re.fullmatch(r"/workers/[^/]+", path):
+            return 200, {}
         if path.endswith("/drain"):
             with self.changed:
                 self._draining.add(path.split("/")[2])

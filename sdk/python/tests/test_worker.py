@@ -270,6 +270,8 @@ class WorkerTest(ServerTest):
         gate.set()
         stopping.join(WAIT_S)
         self.assertEqual((first.state, second.state, worker.state), ("succeeded", "queued", "stopped"))
+        left = self.server.of(f"/workers/{worker.runner_id}")
+        self.assertEqual([one.method for one in left], ["DELETE"])
 
     def test_what_does_not_finish_in_its_grace_is_stopped_and_given_back(self) -> None:
         made = self.server.add("lead")

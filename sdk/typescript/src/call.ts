@@ -59,11 +59,15 @@ export class Caller {
     return this.#call<T>('POST', path, body, options);
   }
 
+  delete<T>(path: string, options: CallOptions = {}): Promise<T> {
+    return this.#call<T>('DELETE', path, undefined, options);
+  }
+
   close(): void {
     this.#transport.close();
   }
 
-  async #call<T>(method: 'GET' | 'POST', path: string, body: string | undefined, options: CallOptions): Promise<T> {
+  async #call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body: string | undefined, options: CallOptions): Promise<T> {
     const headers: Record<string, string> = {};
     // A structured-field string (the draft's form): quoted. What could end the quotes is not a key's business.
     if (method !== 'GET') {

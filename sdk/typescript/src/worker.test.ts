@@ -475,6 +475,10 @@ test('stopping lets what runs finish, gives back what has not begun, and leases 
   hold.open();
   await stopping;
   assert.equal(begun.length, 1);
+  assert.deepEqual(
+    bench.server.of('/workers/w1').map((one) => one.method),
+    ['DELETE'],
+  );
   assert.equal(slow.filter((run) => run.state === 'succeeded').length, 1);
   assert.equal(bench.server.of('/work/lease').length, leases);
   assert.equal(bench.worker.state, 'stopped');

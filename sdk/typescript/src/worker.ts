@@ -426,6 +426,10 @@ export class Worker {
     await this.#reporter.drained();
     this.#cancelHeartbeat?.();
     this.#cancelExpiry?.();
+    // Whoever ends well is not to be counted as lost. Nothing hangs on it: the server forgets us in time.
+    await this.#caller
+      .delete(`/api/v1/workers/${encodeURIComponent(this.runnerId)}`, { retry: DRAIN_RETRY })
+      .catch(() => undefined);
     this.#state = 'stopped';
   }
 

@@ -185,6 +185,7 @@ export class FakeServer {
       return [200, observed[2] === 'steps' ? { results: (body['steps'] as Body[]).map(() => ({ ok: true })) } : {}];
     const effect = /^\/side-effects\/([^/]+)\/(commit|verify|release)$/.exec(path);
     if (effect) return this.#effect(effect[1] as string, effect[2] as string, body);
+    if (/^\/workers\/[^/]+$/.test(path)) return [200, {}];
     if (path.endsWith('/drain')) {
       this.#draining.add(decodeURIComponent(path.split('/')[2] as string));
       this.#wake();

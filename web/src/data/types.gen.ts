@@ -191,8 +191,12 @@ export type Switch = {
   readonly agent?: string | null;
   readonly thrown_by: string;
   readonly thrown_at: TimeMs;
-  /** Leases that it took away. */
+  /** Leases that it took away so far. */
   readonly revoked: number;
+  /** A kill that has not taken all leases in its reach yet: they follow at once, piece by piece. */
+  readonly revoking?: boolean;
+  /** Leases in its reach that run still; null where it is off, or stops a tool and no leases. Of clients that the caller may see. */
+  readonly in_flight?: number | null;
   readonly resumed_by?: string | null;
   readonly resumed_at?: TimeMsOrNull;
   readonly resume_reason?: string | null;
@@ -228,10 +232,11 @@ export type SideEffect = {
   readonly proof: Readonly<Record<string, unknown>>;
 };
 
-export type ProofRule = {
+export type ProofRuleInForce = {
   readonly action: string;
-  /** Absent means every lane without a rule of its own. */
-  readonly execution_lane?: string | null;
+  readonly execution_lane: string | null;
+  /** Holds while the workspace has set no rule in its place. */
+  readonly built_in: boolean;
   readonly proofs: readonly string[];
 };
 
@@ -289,7 +294,7 @@ export type SideEffectList = {
 };
 
 export type ProofRuleList = {
-  readonly items: readonly ProofRule[];
+  readonly items: readonly ProofRuleInForce[];
   readonly next_cursor: NextCursor;
 };
 
@@ -991,6 +996,7 @@ export interface ApiGet {
   readonly "/api/v1/bulk-jobs": {
     readonly query: {
       readonly limit?: number;
+      readonly cursor?: string;
     };
     readonly answer: BulkJobList;
   };
@@ -1002,11 +1008,19 @@ export interface ApiGet {
     readonly query: {
       readonly all?: boolean;
       readonly limit?: number;
+      readonly cursor?: string;
     };
     readonly answer: SwitchList;
   };
-  readonly "/api/v1/switches/{switch_id}/in-flight": {
+  readonly "/api/v1/switches/{switch_id}": {
     readonly query: {};
+    readonly answer: Switch;
+  };
+  readonly "/api/v1/switches/{switch_id}/in-flight": {
+    readonly query: {
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
     readonly answer: InFlightList;
   };
   readonly "/api/v1/may-i": {
@@ -1027,6 +1041,7 @@ export interface ApiGet {
       readonly run_id?: string;
       readonly to_check?: boolean;
       readonly limit?: number;
+      readonly cursor?: string;
     };
     readonly answer: SideEffectList;
   };
@@ -1046,6 +1061,7 @@ export interface ApiGet {
     readonly query: {
       readonly all?: boolean;
       readonly limit?: number;
+      readonly cursor?: string;
     };
     readonly answer: PolicyBlockList;
   };
@@ -1053,6 +1069,7 @@ export interface ApiGet {
     readonly query: {
       readonly all?: boolean;
       readonly limit?: number;
+      readonly cursor?: string;
     };
     readonly answer: ApprovalList;
   };
@@ -1064,11 +1081,15 @@ export interface ApiGet {
     readonly query: {
       readonly all?: boolean;
       readonly limit?: number;
+      readonly cursor?: string;
     };
     readonly answer: EscalationList;
   };
   readonly "/api/v1/workers": {
-    readonly query: {};
+    readonly query: {
+      readonly limit?: number;
+      readonly cursor?: string;
+    };
     readonly answer: WorkerList;
   };
   readonly "/api/v1/agent_runs": {

@@ -16,7 +16,8 @@
 namespace fettle::sdk {
 
 struct HttpRequest {
-  bool post = false;      // else GET
+  bool post = false;      // else GET, or
+  bool remove = false;    // DELETE
   std::string_view path;  // with query
   std::string_view body;  // JSON
   std::string_view idempotency_key;
