@@ -1,7 +1,7 @@
 // The subcommands with which an operator works over the API of a running server: runs, dead, retry, kill, approve,
-// escalations, workers, audit, user, token. As in commands.h each prints to standard output, complains on standard error and returns the exit
-// code: 0 done, 1 refused, failed or not good, 2 not understood. With `json` it prints what the server answered, one
-// object a line.
+// escalations, workers, audit, user, token. As in commands.h each prints to standard output, complains on standard
+// error and returns the exit code: 0 done, 1 refused, failed or not good, 2 not understood. With `json` it prints what
+// the server answered, one object a line.
 #pragma once
 
 #include <cstddef>
