@@ -1201,8 +1201,6 @@ export interface ApiGet {
       readonly ticket_id?: string;
       readonly tool_name?: string;
       readonly reported_by?: string;
-      readonly tool_name?: string;
-      readonly reported_by?: string;
       readonly result?: "success" | "fail" | "blocked";
       readonly reason?: string;
       readonly actor_type?: string;
