@@ -4,17 +4,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <utility>
 
-#include "core/json.h"
 #include "promql/annotations.h"
 #include "promql/duration.h"
 #include "promql/functions.h"
-#include "promql/lexer.h"
+#include "promql/token_stream.h"
 #include "promql/type_check.h"
 
 namespace fettle::promql {
@@ -22,12 +20,6 @@ namespace {
 
 using Kind = TokenKind;
 using Cardinality = VectorMatching::Cardinality;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 struct Infix {
   BinaryOp op;
@@ -50,9 +42,9 @@ bool takes_param(AggregateOp op) {
          op == AggregateOp::kCountValues || op == AggregateOp::kLimitk || op == AggregateOp::kLimitRatio;
 }
 
-class Parser {
+class Parser : private TokenStream {
  public:
-  explicit Parser(std::string_view query) : tokens_(tokenize(query)) {}
+  using TokenStream::TokenStream;
 
   ExprPtr whole() {
     if (now().kind == Kind::kEnd) fail_at(now(), "no expression found in input");
@@ -88,49 +80,9 @@ class Parser {
   }
 
  private:
-  const Token& now() const { return tokens_[at_]; }
-  const Token& next() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
-  Token take() { return tokens_[now().kind == Kind::kEnd ? at_ : at_++]; }
-  std::size_t last_end() const { return at_ == 0 ? 0 : tokens_[at_ - 1].end(); }
-
-  [[noreturn]] void fail_at(const Token& token, std::string message) const {
-    throw ParseFailure{std::move(message), {token.begin, token.end()}};
-  }
-  [[noreturn]] void unexpected(std::string_view wanted) const {
-    const std::string what = now().kind == Kind::kEnd ? "end of input" : fmt::format("\"{}\"", now().source);
-    fail_at(now(), fmt::format("unexpected {}, expected {}", what, wanted));
-  }
-  bool accept(Kind kind) {
-    if (now().kind != kind) return false;
-    ++at_;
-    return true;
-  }
-  Token expect(Kind kind, std::string_view wanted) {
-    if (now().kind != kind) unexpected(wanted);
-    return take();
-  }
-  void expect_end() {
-    if (now().kind != Kind::kEnd) fail_at(now(), fmt::format("unexpected \"{}\"", now().source));
-  }
-  bool is_word(const Token& token, std::string_view word) const {
-    return token.kind == Kind::kIdentifier && token.source.size() == word.size() && lower(token.source) == word;
-  }
-  bool accept_word(std::string_view word) {
-    if (!is_word(now(), word)) return false;
-    ++at_;
-    return true;
-  }
-  // Counts the depth of the recursion for as long as it lives.
-  struct Deeper {
-    explicit Deeper(Parser& p) : parser(p) {
-      if (++parser.depth_ > kQueryDepthMax) parser.fail_at(parser.now(), "the expression is nested too deeply");
-    }
-    ~Deeper() { --parser.depth_; }
-    Parser& parser;
-  };
   template <class T>
   std::unique_ptr<T> finished(std::unique_ptr<T> expr, std::size_t begin, std::initializer_list<const Expr*> children) {
-    expr->at = {begin, last_end()};
+    expr = located(std::move(expr), begin);
     for (const Expr* child : children) {
       if (child != nullptr) expr->depth = std::max(expr->depth, child->depth + 1);
     }
@@ -192,7 +144,7 @@ class Parser {
       take();
       matching.given = true;
       matching.on = on;
-      matching.labels = label_list();
+      matching.labels = read_label_list(*this);
       const bool left = is_word(now(), "group_left");
       if (left || is_word(now(), "group_right")) {
         const Token group = take();
@@ -200,7 +152,7 @@ class Parser {
           fail_at(group, fmt::format("no grouping allowed for \"{}\" operation", to_string(expr.op)));
         }
         matching.cardinality = left ? Cardinality::kManyToOne : Cardinality::kOneToMany;
-        if (now().kind == Kind::kLeftParen) matching.include = label_list();
+        if (now().kind == Kind::kLeftParen) matching.include = read_label_list(*this);
         for (const std::string& label : matching.include) {
           const bool listed = std::find(matching.labels.begin(), matching.labels.end(), label) != matching.labels.end();
           if (listed && on) {
@@ -231,26 +183,6 @@ class Parser {
       if (both || left) matching.fill_left = value;
       if (both || !left) matching.fill_right = value;
     }
-  }
-
-  std::string label_name() {
-    const Token token = take();
-    if (token.kind == Kind::kIdentifier && is_classic_label_name(token.source)) return std::string(token.source);
-    if (token.kind == Kind::kString && !token.text.empty() && is_utf8(token.text)) return token.text;
-    --at_;
-    unexpected("label");
-  }
-
-  std::vector<std::string> label_list() {
-    expect(Kind::kLeftParen, "\"(\"");
-    std::vector<std::string> labels;
-    while (!accept(Kind::kRightParen)) {
-      labels.push_back(label_name());
-      if (accept(Kind::kComma)) continue;
-      expect(Kind::kRightParen, "\",\" or \")\" in grouping opts");
-      break;
-    }
-    return labels;
   }
 
   ExprPtr unary() {
@@ -295,7 +227,7 @@ class Parser {
         expr = finished(std::move(paren), begin, {child});
         break;
       }
-      case Kind::kLeftBrace: expr = selector(); break;
+      case Kind::kLeftBrace: expr = read_selector(*this); break;
       case Kind::kIdentifier: expr = named(); break;
       default: unexpected("an expression");
     }
@@ -325,7 +257,7 @@ class Parser {
     for (const std::string_view reserved : {"bool", "on", "ignoring", "group_left", "group_right"}) {
       if (word == reserved) unexpected("an expression");
     }
-    return selector();
+    return read_selector(*this);
   }
 
   ExprPtr aggregate(AggregateOp op) {
@@ -337,7 +269,7 @@ class Parser {
       if (!by && !is_word(now(), "without")) return false;
       take();
       expr->without = !by;
-      expr->grouping = label_list();
+      expr->grouping = read_label_list(*this);
       return true;
     };
     const bool before = grouping();
@@ -383,68 +315,9 @@ class Parser {
     return finished(std::move(call), name.begin, {});
   }
 
-  ExprPtr selector() {
-    const std::size_t begin = now().begin;
-    auto expr = std::make_unique<Selector>();
-    const auto set_name = [&](const Token& token, std::string name) {
-      if (!expr->name.empty()) {
-        fail_at(token, fmt::format("metric name must not be set twice: \"{}\" or \"{}\"", expr->name, name));
-      }
-      expr->name = std::move(name);
-    };
-    if (now().kind == Kind::kIdentifier) {
-      const Token token = take();
-      set_name(token, std::string(token.source));
-    }
-    if (accept(Kind::kLeftBrace)) {
-      while (!accept(Kind::kRightBrace)) {
-        const Token token = now();
-        if (token.kind == Kind::kString && (next().kind == Kind::kComma || next().kind == Kind::kRightBrace)) {
-          if (token.text.empty() || !is_utf8(token.text)) fail_at(token, "metric name must be UTF-8 and not empty");
-          take();
-          set_name(token, token.text);
-        } else {
-          expr->matchers.push_back(matcher());
-        }
-        if (accept(Kind::kComma)) continue;
-        expect(Kind::kRightBrace, "\",\" or \"}\" in label matching");
-        break;
-      }
-    }
-    if (!expr->name.empty()) {
-      for (const Matcher& m : expr->matchers) {
-        if (m.name() == kMetricName && m.op() == Matcher::Op::kEqual) {
-          throw ParseFailure{fmt::format("metric name must not be set twice: \"{}\" or \"{}\"", expr->name, m.value()),
-                             {begin, last_end()}};
-        }
-      }
-      expr->matchers.push_back(*Matcher::make(Matcher::Op::kEqual, std::string(kMetricName), expr->name));
-    }
-    return finished(std::move(expr), begin, {});
-  }
-
-  Matcher matcher() {
-    std::string name = label_name();
-    const Token op_token = take();
-    Matcher::Op op = Matcher::Op::kEqual;
-    switch (op_token.kind) {
-      case Kind::kAssign: break;
-      case Kind::kNotEqual: op = Matcher::Op::kNotEqual; break;
-      case Kind::kMatches: op = Matcher::Op::kMatches; break;
-      case Kind::kNotMatches: op = Matcher::Op::kNotMatches; break;
-      default:
-        if (op_token.kind != Kind::kEnd) --at_;
-        unexpected("label matching operator");
-    }
-    const Token value = expect(Kind::kString, "string in label matching");
-    auto made = Matcher::make(op, std::move(name), value.text);
-    if (!made) fail_at(value, made.error().message());
-    return std::move(*made);
-  }
-
   std::unique_ptr<Selector> bare_selector() {
     if (now().kind != Kind::kIdentifier && now().kind != Kind::kLeftBrace) unexpected("a series selector");
-    ExprPtr expr = selector();
+    ExprPtr expr = read_selector(*this);
     expect_end();
     return std::unique_ptr<Selector>(static_cast<Selector*>(expr.release()));
   }
@@ -457,7 +330,7 @@ class Parser {
         const Token word = take();
         TimeShift& shift = shift_of(*expr, word, "offset");
         if (shift.offset) fail_at(word, "offset may not be set multiple times");
-        shift.offset = duration_primary(true);
+        shift.offset = read_offset(*this);
         expr->at.end = last_end();
       } else if (now().kind == Kind::kAt) {
         const Token at = take();
@@ -519,15 +392,13 @@ class Parser {
   ExprPtr bracketed(ExprPtr inner) {
     const Token open = take();
     const std::size_t begin = inner->at.begin;
-    DurationPtr range = now().kind == Kind::kColon ? nullptr : duration(1);
+    DurationPtr range = now().kind == Kind::kColon ? nullptr : read_duration(*this);
     if (range == nullptr) unexpected("duration");
-    require_positive(*range);
     if (accept(Kind::kColon)) {
       auto subquery = std::make_unique<Subquery>();
       subquery->range = std::move(range);
       if (now().kind != Kind::kRightBracket) {
-        subquery->step = duration(1);
-        require_positive(*subquery->step);
+        subquery->step = read_duration(*this);
       }
       expect(Kind::kRightBracket, "\"]\"");
       subquery->expr = std::move(inner);
@@ -544,118 +415,6 @@ class Parser {
     matrix->range = std::move(range);
     return finished(std::move(matrix), begin, {});
   }
-
-  void require_positive(const DurationExpr& duration) const {
-    if (!is_constant(duration)) return;
-    const auto ms = duration_ms(duration, {});
-    if (!ms) throw ParseFailure{ms.error().message(), duration.at};
-    if (*ms <= 0) throw ParseFailure{"duration must be greater than 0", duration.at};
-  }
-
-  DurationPtr make_duration(DurationExpr::Op op, std::size_t begin, DurationPtr left = nullptr,
-                            DurationPtr right = nullptr) {
-    auto made = std::make_unique<DurationExpr>();
-    made->op = op;
-    made->left = std::move(left);
-    made->right = std::move(right);
-    made->at = {begin, last_end()};
-    return made;
-  }
-
-  DurationPtr duration(int precedence_min) {
-    const Deeper deeper(*this);
-    const std::size_t begin = now().begin;
-    DurationPtr left;
-    if (now().kind == Kind::kMinus || now().kind == Kind::kPlus) {
-      const bool negative = take().kind == Kind::kMinus;
-      left = duration(3);
-      left = make_duration(negative ? DurationExpr::Op::kNegate : DurationExpr::Op::kPlus, begin, std::move(left));
-    } else {
-      left = duration_primary(false);
-    }
-    for (int operators = 0;; ++operators) {
-      if (operators > kQueryDepthMax) fail_at(now(), "the expression is nested too deeply");
-      DurationExpr::Op op{};
-      int precedence = 0;
-      switch (now().kind) {
-        case Kind::kPlus:
-          op = DurationExpr::Op::kAdd;
-          precedence = 1;
-          break;
-        case Kind::kMinus:
-          op = DurationExpr::Op::kSubtract;
-          precedence = 1;
-          break;
-        case Kind::kStar:
-          op = DurationExpr::Op::kMultiply;
-          precedence = 2;
-          break;
-        case Kind::kSlash:
-          op = DurationExpr::Op::kDivide;
-          precedence = 2;
-          break;
-        case Kind::kPercent:
-          op = DurationExpr::Op::kModulo;
-          precedence = 2;
-          break;
-        case Kind::kCaret:
-          op = DurationExpr::Op::kPower;
-          precedence = 3;
-          break;
-        default: return left;
-      }
-      if (precedence < precedence_min) return left;
-      take();
-      DurationPtr right = duration(precedence == 3 ? 3 : precedence + 1);
-      left = make_duration(op, begin, std::move(left), std::move(right));
-    }
-  }
-
-  DurationPtr duration_primary(bool may_be_signed) {
-    const Deeper deeper(*this);
-    const std::size_t begin = now().begin;
-    if (may_be_signed && (now().kind == Kind::kMinus || now().kind == Kind::kPlus)) {
-      const bool negative = take().kind == Kind::kMinus;
-      DurationPtr inner = duration_primary(false);
-      return make_duration(negative ? DurationExpr::Op::kNegate : DurationExpr::Op::kPlus, begin, std::move(inner));
-    }
-    if (now().kind == Kind::kNumber) {
-      const Token token = take();
-      DurationPtr literal =
-          make_duration(token.is_duration ? DurationExpr::Op::kDuration : DurationExpr::Op::kSeconds, begin);
-      literal->seconds = token.number;
-      if (!(std::abs(token.number) * 1000 < kMillisMax)) fail_at(token, "duration out of range");
-      return literal;
-    }
-    if (accept(Kind::kLeftParen)) {
-      DurationPtr inner = duration(1);
-      expect(Kind::kRightParen, "\")\"");
-      return make_duration(DurationExpr::Op::kParen, begin, std::move(inner));
-    }
-    for (const bool is_step : {true, false}) {
-      if (!is_word(now(), is_step ? "step" : "range")) continue;
-      take();
-      expect(Kind::kLeftParen, "\"(\"");
-      expect(Kind::kRightParen, "\")\"");
-      return make_duration(is_step ? DurationExpr::Op::kStep : DurationExpr::Op::kRange, begin);
-    }
-    for (const bool is_min : {true, false}) {
-      if (!is_word(now(), is_min ? "min_of" : "max_of")) continue;
-      take();
-      expect(Kind::kLeftParen, "\"(\"");
-      DurationPtr left = duration(1);
-      expect(Kind::kComma, "\",\"");
-      DurationPtr right = duration(1);
-      expect(Kind::kRightParen, "\")\"");
-      return make_duration(is_min ? DurationExpr::Op::kMinOf : DurationExpr::Op::kMaxOf, begin, std::move(left),
-                           std::move(right));
-    }
-    unexpected("number, duration, step(), or range()");
-  }
-
-  std::vector<Token> tokens_;
-  std::size_t at_ = 0;
-  int depth_ = 0;
 };
 
 template <class F>
