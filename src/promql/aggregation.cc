@@ -14,6 +14,8 @@
 namespace fettle::promql {
 namespace {
 
+constexpr double kInt64End = 9223372036854775808.0;
+
 struct Group {
   LabelsPtr labels;
   bool drop_name = false;
@@ -51,7 +53,7 @@ class Aggregation {
     evaluation_.announce(&expr_);
     input_ = evaluation_.vector(*expr_.expr, grid_);
     evaluation_.announce(nullptr);
-    if (expr_.op == AggregateOp::kQuantile) check_quantile();
+    check_param();
     groups_ = grouped(expr_, input_);
     evaluation_.charge(groups_.size() * grid_.steps);
     switch (expr_.op) {
@@ -72,14 +74,6 @@ class Aggregation {
 
  private:
   std::size_t place() const { return expr_.expr->at.begin; }
-
-  void check_quantile() {
-    for (const double q : param_) {
-      if (std::isnan(q) || q < 0 || q > 1) {
-        evaluation_.annotations().warn(quantile_warning(q), expr_.param->at.begin);
-      }
-    }
-  }
 
   void ignore_histogram() {
     evaluation_.annotations().inform(fmt::format("ignored histogram in {} aggregation", to_string(expr_.op)), place());
@@ -256,25 +250,37 @@ class Aggregation {
   // How many to keep at a step, 0 to the size of the group.
   std::size_t wanted(std::size_t step, std::size_t members) const {
     const double k = param_[step];
-    if (std::isnan(k)) throw EvalFailure{ErrorCode::kInvalidArgument, "Parameter value is NaN"};
-    if (k >= 9.2233720368547758e18 || k <= -9.2233720368547758e18) {
-      throw EvalFailure{ErrorCode::kInvalidArgument,
-                        fmt::format("Scalar value {} {} int64", format_value(k), k > 0 ? "overflows" : "underflows")};
-    }
-    if (k < 1) return 0;
-    return std::min(members, static_cast<std::size_t>(k));
+    return k < 1 ? 0 : std::min(members, static_cast<std::size_t>(k));
   }
 
-  double ratio(std::size_t step) {
-    const double r = param_[step];
-    if (std::isnan(r)) throw EvalFailure{ErrorCode::kInvalidArgument, "Ratio value is NaN"};
-    const double capped = std::clamp(r, -1.0, 1.0);
-    if (capped != r) {
-      evaluation_.annotations().warn(fmt::format("ratio value should be between -1 and 1, got {}, capping to {}",
-                                                 format_value(r), format_value(capped)),
-                                     expr_.param->at.begin);
+  // Parameters are looked at before there is anything to aggregate: a wrong one is wrong over no series too.
+  void check_param() {
+    if (param_.empty()) return;
+    const bool ratio = expr_.op == AggregateOp::kLimitRatio;
+    const bool quantile = expr_.op == AggregateOp::kQuantile;
+    const bool nan = std::any_of(param_.begin(), param_.end(), [](double p) { return std::isnan(p); });
+    const auto [least, most] = std::minmax_element(param_.begin(), param_.end());
+    const std::size_t at = expr_.param->at.begin;
+    if (nan && !quantile) {
+      throw EvalFailure{ErrorCode::kInvalidArgument, ratio ? "Ratio value is NaN" : "Parameter value is NaN"};
     }
-    return capped;
+    if (quantile) {
+      for (const double q : param_) {
+        if (std::isnan(q) || q < 0 || q > 1) evaluation_.annotations().warn(quantile_warning(q), at);
+      }
+    } else if (ratio) {
+      for (const auto& [value, capped] : {std::pair{*most, 1.0}, std::pair{*least, -1.0}}) {
+        if (std::abs(value) <= 1 || (value > 0) != (capped > 0)) continue;
+        evaluation_.annotations().warn(fmt::format("ratio value should be between -1 and 1, got {}, capping to {}",
+                                                   format_short(value), format_short(capped)),
+                                       at);
+      }
+    } else if (*least <= -kInt64End || *most >= kInt64End) {
+      const bool over = *most >= kInt64End;
+      throw EvalFailure{ErrorCode::kInvalidArgument,
+                        fmt::format("Scalar value {} {} int64", format_short(over ? *most : *least),
+                                    over ? "overflows" : "underflows")};
+    }
   }
 
   // The aggregations that give back some of their elements as they were.
@@ -284,7 +290,7 @@ class Aggregation {
     std::vector<std::size_t> order;  // of an instant query: groups one after the other, each by value
     std::vector<std::size_t> there;
     for (std::size_t step = 0; step < grid_.steps; ++step) {
-      const double share = expr_.op == AggregateOp::kLimitRatio ? ratio(step) : 0;
+      const double share = expr_.op == AggregateOp::kLimitRatio ? std::clamp(param_[step], -1.0, 1.0) : 0;
       for (const Group& group : groups_) {
         there.clear();
         for (const std::size_t i : group.members) {
@@ -336,10 +342,11 @@ class Aggregation {
     const auto before = [&](std::size_t a, std::size_t b) {
       const double x = input_[a].values[step];
       const double y = input_[b].values[step];
-      if (std::isnan(x) || std::isnan(y)) return !std::isnan(x);
+      if (std::isnan(x) || std::isnan(y)) return std::isnan(x) == std::isnan(y) ? a < b : std::isnan(y);
+      if (x == y) return a < b;  // the first come stay
       return top ? x > y : x < y;
     };
-    std::stable_sort(there.begin(), there.end(), before);
+    std::sort(there.begin(), there.end(), before);
     there.resize(wanted(step, there.size()));
   }
 

@@ -268,7 +268,7 @@ class Join {
 
   std::size_t output_for(const Labels& many, bool drop_name, const Labels& one) {
     Labels labels = many;
-    if (drops_name(expr_.op)) labels.remove(kMetricName);
+    if (drops_name(expr_.op)) labels = labels.without_metadata();
     if (matching_.cardinality == Cardinality::kOneToOne) {
       if (matching_.on) {
         labels = labels.matching(true, matching_.labels);

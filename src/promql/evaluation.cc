@@ -321,7 +321,7 @@ std::string for_metric(std::string_view metric_name) {
 }
 
 std::string quantile_warning(double q) {
-  return fmt::format("quantile value should be between 0 and 1, got {}", format_value(q));
+  return fmt::format("quantile value should be between 0 and 1, got {}", format_short(q));
 }
 
 double quantile_of_values(double q, std::vector<double>& values) {

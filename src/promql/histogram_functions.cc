@@ -152,7 +152,7 @@ class Histograms {
       if (bucket) groups_[place->second].buckets.emplace_back(*bound, i);
       if (natives) groups_[place->second].natives.push_back(i);
     }
-    for (Group& group : groups_) std::stable_sort(group.buckets.begin(), group.buckets.end());
+    for (Group& group : groups_) std::sort(group.buckets.begin(), group.buckets.end());
   }
 
   // `classic(buckets, step)` and `native(histogram, step)` give the value of each group.

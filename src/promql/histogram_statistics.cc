@@ -49,13 +49,10 @@ double value_at(const NativeHistogram& h, const Range& range, double position) {
 }
 
 // The value that stands for what is in a bucket: the middle, geometric where the buckets are.
-double middle_of(const NativeHistogram& h, const Range& range) {
-  if (h.is_custom()) {
-    if (range.lower == -kInfinity) return range.upper;
-    if (range.upper == kInfinity) return range.lower;
-    return (range.lower + range.upper) / 2;
-  }
-  if (range.lower <= 0 && range.upper >= 0) return (range.lower + range.upper) / 2;
+double middle_of(const Range& range, bool linear) {
+  if (range.lower == -kInfinity) return range.upper;
+  if (range.upper == kInfinity) return range.lower;
+  if (linear) return (range.lower + range.upper) / 2;
   const double middle = std::sqrt(range.lower * range.upper);
   return range.upper < 0 ? -middle : middle;
 }
@@ -133,7 +130,7 @@ double variance_of(const NativeHistogram& h) {
     if (h.is_custom()) {
       value = (range.upper + range.lower) / 2;
     } else if (range.lower > 0 || range.upper < 0) {
-      value = middle_of(h, range);
+      value = middle_of(range, false);
     }
     const double delta = value - mean;
     variance.add(range.count * delta * delta);
@@ -162,7 +159,7 @@ NativeHistogram trimmed(const NativeHistogram& h, double bound, bool keep_below)
     if (kept != given.count) whole = false;
     if (kept != 0) {
       count += kept;
-      sum.add(kept * middle_of(h, part));
+      sum.add(kept * middle_of(part, is_linear(h, range)));
     }
     return kept;
   };

@@ -168,8 +168,8 @@ Tracks sort_by_label(Evaluation& evaluation, const CallExpr& call, const Grid& g
     if (*a.labels == *b.labels) return 0;
     return *a.labels < *b.labels ? -1 : 1;
   };
-  std::stable_sort(tracks.begin(), tracks.end(),
-                   [&](const Track& a, const Track& b) { return descending ? order(a, b) > 0 : order(a, b) < 0; });
+  std::sort(tracks.begin(), tracks.end(),
+            [&](const Track& a, const Track& b) { return descending ? order(a, b) > 0 : order(a, b) < 0; });
   return tracks;
 }
 

@@ -21,7 +21,7 @@ void append_part(std::string& out, std::string_view part) {
 }  // namespace
 
 Labels::Labels(std::vector<Label> labels) : labels_(std::move(labels)) {
-  std::stable_sort(labels_.begin(), labels_.end(), [](const Label& a, const Label& b) { return a.name < b.name; });
+  std::sort(labels_.begin(), labels_.end());
   std::size_t kept = 0;
   for (std::size_t i = 0; i < labels_.size(); ++i) {
     if (i + 1 < labels_.size() && labels_[i + 1].name == labels_[i].name) continue;
@@ -74,9 +74,9 @@ void Labels::set(std::string_view name, std::string_view value) {
 
 void Labels::remove(std::string_view name) { set(name, {}); }
 
-Labels Labels::without_name() const {
+Labels Labels::without_metadata() const {
   Labels out = *this;
-  out.remove(kMetricName);
+  for (const std::string_view name : {kMetricName, kMetricType, kMetricUnit}) out.remove(name);
   return out;
 }
 

@@ -12,6 +12,8 @@
 namespace fettle::promql {
 
 inline constexpr std::string_view kMetricName = "__name__";
+inline constexpr std::string_view kMetricType = "__type__";
+inline constexpr std::string_view kMetricUnit = "__unit__";
 inline constexpr std::string_view kBucketLabel = "le";
 
 struct Label {
@@ -23,7 +25,7 @@ struct Label {
 class Labels {
  public:
   Labels() = default;
-  // In any order; of a name given twice the last counts, and an empty value means no label.
+  // In any order; of a name given twice the greater value counts, and an empty value means no label.
   explicit Labels(std::vector<Label> labels);
 
   // Empty when there is no such label.
@@ -42,7 +44,8 @@ class Labels {
   // An empty value removes the label.
   void set(std::string_view name, std::string_view value);
   void remove(std::string_view name);
-  Labels without_name() const;
+  // Without the metric's name and what else describes the metric rather than the series (__type__, __unit__).
+  Labels without_metadata() const;
   // Only the named ones; with `on` false all but those and the metric's name.
   Labels matching(bool on, std::span<const std::string> names) const;
 

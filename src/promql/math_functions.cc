@@ -63,10 +63,11 @@ Tracks sorted(Evaluation& evaluation, const CallExpr& call, const Grid& grid) {
   if (grid.steps != 1) return tracks;
   std::erase_if(tracks, [](const Track& track) { return !track.has_float(0); });
   const bool descending = call.function->name == "sort_desc";
-  std::stable_sort(tracks.begin(), tracks.end(), [&](const Track& a, const Track& b) {
+  std::sort(tracks.begin(), tracks.end(), [&](const Track& a, const Track& b) {
     const double x = a.values[0];
     const double y = b.values[0];
-    if (std::isnan(x) || std::isnan(y)) return !std::isnan(x);
+    if (x == y || (std::isnan(x) && std::isnan(y))) return *a.labels < *b.labels;
+    if (std::isnan(x) || std::isnan(y)) return std::isnan(y);
     return descending ? x > y : x < y;
   });
   return tracks;

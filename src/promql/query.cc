@@ -16,9 +16,7 @@ void finish(Tracks& tracks, std::size_t steps) {
     if (!track.drop_name) continue;
     dropped = true;
     track.drop_name = false;
-    if (!track.labels->metric_name().empty()) {
-      track.labels = std::make_shared<const Labels>(track.labels->without_name());
-    }
+    track.labels = std::make_shared<const Labels>(track.labels->without_metadata());
   }
   if (dropped) merge_equal(tracks, steps);
 }
@@ -66,7 +64,7 @@ Matrix as_matrix(const RangeInput& input, UnixMillis at_ms) {
     std::copy_if(from.floats.begin(), from.floats.end(), std::back_inserter(series.floats), inside);
     std::copy_if(from.histograms.begin(), from.histograms.end(), std::back_inserter(series.histograms), inside);
     if (series.floats.empty() && series.histograms.empty()) continue;
-    series.labels = from.drop_name ? from.labels->without_name() : *from.labels;
+    series.labels = from.drop_name ? from.labels->without_metadata() : *from.labels;
     out.push_back(std::move(series));
   }
   sort_by_labels(out);

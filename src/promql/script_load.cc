@@ -40,6 +40,22 @@ HistogramPtr histogram_of(const Cumulative& given) {
   return out;
 }
 
+bool same_layout(const NativeHistogram& a, const NativeHistogram& b) {
+  return a.schema == b.schema && a.zero_threshold == b.zero_threshold && a.custom_bounds == b.custom_bounds;
+}
+
+// A store that keeps counters in chunks knows of each sample whether it follows the one before or begins anew, and
+// hands that out as the hint; of the first of a series, or of a layout, it knows nothing.
+HistogramPtr with_hint(HistogramPtr now, const HistogramPtr& before) {
+  if (now->hint == ResetHint::kGauge || now->hint == ResetHint::kReset) return now;
+  auto out = std::make_shared<NativeHistogram>(*now);
+  out->hint = ResetHint::kUnknown;
+  if (before != nullptr && before->hint != ResetHint::kGauge && same_layout(*now, *before)) {
+    out->hint = out->is_reset_after(*before) ? ResetHint::kReset : ResetHint::kNotReset;
+  }
+  return out;
+}
+
 std::optional<double> bound_of(std::string_view le) {
   const std::string text(le);
   char* end = nullptr;
@@ -60,8 +76,14 @@ LoadedWith load(MemorySource& source, std::int64_t step_ms, const std::vector<st
     const auto series = read_series(line);
     if (!series) throw ScriptFailure{series.error().message()};
     UnixMillis at = 0;
+    HistogramPtr before;
     for (const NotedSample& sample : series->samples) {
-      if (sample) source.add(series->labels, {at, sample->value, sample->histogram});
+      if (sample) {
+        HistogramPtr histogram = sample->histogram;
+        if (histogram != nullptr) histogram = with_hint(std::move(histogram), before);
+        source.add(series->labels, {at, sample->value, histogram});
+        before = std::move(histogram);
+      }
       at += step_ms;
     }
   }
@@ -95,9 +117,12 @@ void add_custom_histograms(MemorySource& source) {
   }
   for (const auto& [labels, times] : histograms) {
     if (!has_buckets.contains(labels)) continue;
+    HistogramPtr before;
     for (const auto& [at, cumulative] : times) {
-      if (cumulative.buckets.empty()) continue;
-      if (HistogramPtr histogram = histogram_of(cumulative)) source.add(labels, {at, 0, std::move(histogram)});
+      HistogramPtr histogram = cumulative.buckets.empty() ? nullptr : histogram_of(cumulative);
+      if (histogram == nullptr) continue;
+      before = with_hint(std::move(histogram), before);
+      source.add(labels, {at, 0, before});
     }
   }
 }

@@ -17,4 +17,14 @@ std::string format_value(double value) {
   return {buffer, end.ptr};
 }
 
+std::string format_short(double value) {
+  if (!std::isfinite(value)) return format_value(value);
+  const double magnitude = std::abs(value);
+  const bool exponent = value != 0 && (magnitude < 1e-4 || magnitude >= 1e6);
+  char buffer[64];
+  const auto end = std::to_chars(std::begin(buffer), std::end(buffer), value,
+                                 exponent ? std::chars_format::scientific : std::chars_format::fixed);
+  return {buffer, end.ptr};
+}
+
 }  // namespace fettle::promql

@@ -62,5 +62,7 @@ using Value = std::variant<Scalar, std::string, Vector, Matrix>;
 
 // Shortest decimal that reads back as the same number; exponents only below 1e-6 and from 1e21 on; NaN, +Inf, -Inf.
 std::string format_value(double value);
+// The same with an exponent below 1e-4 and from 1e6 on: how numbers stand in annotations.
+std::string format_short(double value);
 
 }  // namespace fettle::promql
