@@ -14,8 +14,6 @@
 namespace fettle::promql {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 WindowResult of(double value) { return {value, nullptr}; }
 WindowResult nothing() { return {}; }
 

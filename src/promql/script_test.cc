@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
 #include "promql/series_notation.h"
 
 namespace fettle::promql {
@@ -65,6 +69,22 @@ TEST(Script, CountersOfHistogramsAreMarkedWhereTheyWereReset) {
                     "  expect warn msg: PromQL warning: conflicting counter resets during histogram aggregation (1:5)\n"
                     "  {} {{count:8 sum:2 buckets:[8]}}\n"),
             "passed");
+}
+
+TEST(Script, OurOwnCasesPass) {
+  const auto folder = std::filesystem::path(FETTLE_PROJECT_DIR) / "tests" / "cases" / "promql";
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    ++files;
+    std::ifstream file(entry.path());
+    std::ostringstream content;
+    content << file.rdbuf();
+    for (const ScriptCase& result : run_script(content.str())) {
+      EXPECT_EQ(result.outcome, Outcome::kPassed)
+          << entry.path().filename() << ":" << result.line << ": " << result.statement << "\n  " << result.reason;
+    }
+  }
+  EXPECT_GT(files, 0U);
 }
 
 TEST(SeriesNotation, ExpandsRepetitions) {
