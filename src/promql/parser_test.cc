@@ -19,7 +19,7 @@ TEST(Parser, PrintsTheCanonicalForm) {
       {"-a^2", "-a ^ 2"},
       {"- 5m", "-5m"},
       {"0x1F + 1_000 + .5e3", "31 + 1000 + 500"},
-      {"iNf - nan", "+Inf - NaN"},
+      {"iNf ^ nan", "Inf ^ NaN"},
       {"90m", "1h30m"},
       {"SUM(a) BY (x,)", "sum by (x) (a)"},
       {"topk without(\"odd name\") (5, a)", "topk without (\"odd name\") (5, a)"},

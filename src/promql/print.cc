@@ -65,6 +65,8 @@ std::string print_selector(const Selector& selector, const std::string& range) {
 std::string print_number(const NumberLiteral& number) {
   const double ms = std::round(number.value * 1000);
   if (number.is_duration && std::abs(ms) < kMillisMax) return format_duration(static_cast<std::int64_t>(ms));
+  // Without a sign: "+Inf ^ 2" would be the sign of a power.
+  if (std::isinf(number.value) && number.value > 0) return "Inf";
   return format_value(number.value);
 }
 

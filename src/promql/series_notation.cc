@@ -150,6 +150,14 @@ class Reader {
     return sign * value;
   }
 
+  // Of a schema or an offset.
+  std::int32_t whole_number() {
+    constexpr double kWholeMax = 100'000;
+    const double value = number();
+    if (!(std::abs(value) <= kWholeMax) || value != std::floor(value)) refuse("expected a small whole number before");
+    return static_cast<std::int32_t>(value);
+  }
+
   void histograms(std::vector<NotedSample>& out) {
     const auto first = std::make_shared<const NativeHistogram>(histogram());
     if (peek() != '+' && peek() != '-') return repeat(out, Sample{0, 0, first}, times_or(0) + 1);
@@ -180,7 +188,7 @@ class Reader {
       skip_blanks();
       if (accept("}}")) break;
       if (accept("schema:"))
-        h.schema = static_cast<int>(number());
+        h.schema = whole_number();
       else if (accept("sum:"))
         h.sum = number();
       else if (accept("count:"))
@@ -190,9 +198,9 @@ class Reader {
       else if (accept("z_bucket:"))
         h.zero_count = number();
       else if (accept("n_offset:"))
-        negative_offset = static_cast<std::int32_t>(number());
+        negative_offset = whole_number();
       else if (accept("offset:"))
-        offset = static_cast<std::int32_t>(number());
+        offset = whole_number();
       else if (accept("n_buckets:"))
         negative = list();
       else if (accept("buckets:"))

@@ -15,7 +15,7 @@ struct Calendar {
 
 Calendar calendar_of(double unix_seconds) {
   // Beyond this the calendar of the standard library ends; whoever asks has no real time in hand.
-  constexpr double kSecondsMax = 1e12;
+  constexpr double kSecondsMax = 9e11;
   const auto seconds = static_cast<std::int64_t>(std::clamp(unix_seconds, -kSecondsMax, kSecondsMax));
   const std::chrono::sys_seconds at{std::chrono::seconds(seconds)};
   const auto day = std::chrono::floor<std::chrono::days>(at);
