@@ -167,7 +167,7 @@ WindowResult resets_or_changes(const Window& window) {
       } else {
         counts = *value != *last_float && !(std::isnan(*value) && std::isnan(*last_float));
       }
-    } else if (!first) {
+    } else if (!first && histogram != nullptr) {
       counts = last_histogram == nullptr ||
                (resets ? histogram->is_reset_after(*last_histogram) : !histogram->same_as(*last_histogram));
     }
