@@ -368,7 +368,7 @@ TEST_P(QueueTest, AWorkerThatAsksIsRegisteredAndOneThatIsToDrainGetsNothing) {
                            [&](Result<Leased> leased) { done.set_value(std::move(*leased)); });
     return done.get_future().get();
   };
-  const auto worker = [&] { return run([](Unit& unit) -> Result<Worker> { return list_workers(unit).at(0); }); };
+  const auto worker = [&] { return run([](Unit& unit) -> Result<Worker> { return list_workers(unit).items.at(0); }); };
   EXPECT_FALSE(ask().drain);
   const UnixNanos first_seen_at = worker().seen_at;
   EXPECT_EQ(worker().capacity, 3);

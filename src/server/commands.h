@@ -49,6 +49,11 @@ struct RedactCommand {
 };
 int run_redact(const RedactCommand& command);
 
+struct PromqlTestCommand {
+  std::vector<std::filesystem::path> files;
+};
+int run_promql_test(const PromqlTestCommand& command);
+
 struct AuditVerifyCommand {
   std::filesystem::path file;                    // a bundle, or nothing and one of the next two
   std::filesystem::path data_dir;                // a server's folder: its ledger.db

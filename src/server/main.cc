@@ -202,6 +202,12 @@ int run(int argc, char** argv) {
   redact_app->add_option("--rule", rules, "a rule more, as NAME=PATTERN; may be repeated")->allow_extra_args(false);
   redact_app->add_option("file", redact.file, "the sample");
 
+  PromqlTestCommand promql_test;
+  auto* promql_app = app.add_subcommand("promql", "what can be done with PromQL without a server");
+  promql_app->require_subcommand(1);
+  auto* promql_test_app = promql_app->add_subcommand("test", "run test scripts in the format of Prometheus' own");
+  promql_test_app->add_option("files", promql_test.files, "the scripts")->required();
+
   Chosen chosen;
   add_operator_commands(
       app, chosen, [&](CLI::App& command, RemoteOptions& remote) { add_remote_flags(command, remote, token_file); },
@@ -229,6 +235,7 @@ int run(int argc, char** argv) {
   if (logs_app->parsed()) return run_logs(logs);
   if (journey_app->parsed()) return run_journey(journey);
   if (ship_app->parsed()) return run_ship(ship);
+  if (promql_test_app->parsed()) return run_promql_test(promql_test);
 
   const ConfigFlags& flags = doctor_app->parsed()    ? doctor_flags
                              : backup_app->parsed()  ? backup_flags
