@@ -67,7 +67,12 @@ export class Caller {
     this.#transport.close();
   }
 
-  async #call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body: string | undefined, options: CallOptions): Promise<T> {
+  async #call<T>(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    body: string | undefined,
+    options: CallOptions,
+  ): Promise<T> {
     const headers: Record<string, string> = {};
     // A structured-field string (the draft's form): quoted. What could end the quotes is not a key's business.
     if (method !== 'GET') {
