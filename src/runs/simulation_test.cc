@@ -406,11 +406,18 @@ class History {
   std::map<std::tuple<std::string, std::int32_t, std::string>, std::string> results_;
 };
 
-TEST(SimulationTest, NoHistoryBreaksTheInvariants) {
+// A test for each quarter of the histories, so that they use all cores and none takes long.
+constexpr std::uint64_t kQuarters = 4;
+class SimulationTest : public testing::TestWithParam<std::uint64_t> {};
+INSTANTIATE_TEST_SUITE_P(Quarter, SimulationTest, testing::Range(std::uint64_t{0}, kQuarters));
+
+TEST_P(SimulationTest, NoHistoryBreaksTheInvariants) {
   World world;
   const std::uint64_t first = number_from("FETTLE_SIMULATION_SEED", 1);
   const std::uint64_t count = number_from("FETTLE_SIMULATION_HISTORIES", kHistories);
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+  const std::uint64_t begin = first + count * GetParam() / kQuarters;
+  const std::uint64_t end = first + count * (GetParam() + 1) / kQuarters;
+  for (std::uint64_t seed = begin; seed < end; ++seed) {
     SCOPED_TRACE(fmt::format("FETTLE_SIMULATION_SEED={} FETTLE_SIMULATION_HISTORIES=1", seed));
     History(world, seed).run();
     if (HasFailure()) break;
