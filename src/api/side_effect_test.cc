@@ -50,6 +50,14 @@ TEST_F(SideEffectTest, ALostAnswerIsGivenAgainAndReleaseLetsTheNextGoOn) {
   EXPECT_EQ(text(reserve().at("decision")), "go_on");
 }
 
+TEST_F(SideEffectTest, AKeyThatIsUsedAgainHearsWhatHasBecomeOfTheReservation) {
+  const Headers key = {{"Idempotency-Key", "\"c1\""}};
+  const auto first = reserve("", key);
+  EXPECT_EQ(text(first.at("decision")), "go_on");
+  post("/api/v1/side-effects/" + text(first.at("side_effect_id")) + "/commit", R"({"proof":{"url":"u"},"result":1})");
+  EXPECT_EQ(text(reserve("", key).at("decision")), "committed") << "whoever began anew must not do it again";
+}
+
 TEST_F(SideEffectTest, WhatWasNotSeenIsUnverifiedAndVerifyingSettlesIt) {
   post("/api/v1/proof-rules", R"({"action":"publish","proofs":["url"]})");
   EXPECT_EQ(text(get("/api/v1/proof-rules").at("items").at(0).at("proofs").at(0)), "url");

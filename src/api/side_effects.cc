@@ -87,8 +87,8 @@ void reserve(Work& work, Exchange exchange) {
   auto read = read_members(document->root(), top, [&](Member& member) {
     return member.text("client_id", request.client) || member.text("platform", request.platform) ||
            member.text("surface", request.surface) || member.text("execution_lane", request.lane) ||
-           member.text("action", request.action) || member.text("target", request.target) ||
-           member.text("payload_hash", request.payload_hash) ||
+           member.text("lane", request.work_lane) || member.text("action", request.action) ||
+           member.text("target", request.target) || member.text("payload_hash", request.payload_hash) ||
            member.text("payload_summary", request.payload_summary) || member.text("occurrence", request.occurrence) ||
            member.text("tool", request.tool) || member.text("agent", request.agent) ||
            member.text("policy_snapshot_id", request.policy_snapshot_id) || member.text("run_id", request.run.value) ||
@@ -101,27 +101,32 @@ void reserve(Work& work, Exchange exchange) {
     if (value->empty()) return exchange.problem(missing_member(top, name, "a text").error());
   }
   if (hold_ms != 0) request.hold = std::chrono::milliseconds(hold_ms);
+  // No stored answer: what a repetition is told depends on what has become of the reservation since. The key makes its
+  // token, by which a repetition is known while the reservation lasts.
   request.token = token_for(exchange);
-  change(work, std::move(exchange), [request](runs::Unit& unit) -> Result<Answer> {
-    auto reserved = runs::reserve(unit, request);
-    if (!reserved) return std::unexpected(std::move(reserved).error());
-    if (reserved->answer == runs::EffectAnswer::kLate) return late_answer(unit, request);
-    Answer answer;
-    ObjectText object(answer.body);
-    const bool is_ours = reserved->answer == runs::EffectAnswer::kGo;
-    object.text_or_null("side_effect_id", is_ours ? reservation_id(reserved->id, request.token) : reserved->id);
-    object.text("decision", decision_of(reserved->answer)).text_or_null("reason", reserved->reason);
-    if (reserved->answer == runs::EffectAnswer::kCommitted) {
-      ObjectText earlier(object.key("earlier"));
-      earlier.json("result", reserved->result.empty() ? std::string_view("null") : reserved->result);
-      append_proof(earlier.key("proof"), reserved->proof);
-      earlier.end();
-    } else {
-      object.json("earlier", "null");
-    }
-    object.end();
-    return answer;
-  });
+  change(
+      work, std::move(exchange),
+      [request](runs::Unit& unit) -> Result<Answer> {
+        auto reserved = runs::reserve(unit, request);
+        if (!reserved) return std::unexpected(std::move(reserved).error());
+        if (reserved->answer == runs::EffectAnswer::kLate) return late_answer(unit, request);
+        Answer answer;
+        ObjectText object(answer.body);
+        const bool is_ours = reserved->answer == runs::EffectAnswer::kGo;
+        object.text_or_null("side_effect_id", is_ours ? reservation_id(reserved->id, request.token) : reserved->id);
+        object.text("decision", decision_of(reserved->answer)).text_or_null("reason", reserved->reason);
+        if (reserved->answer == runs::EffectAnswer::kCommitted) {
+          ObjectText earlier(object.key("earlier"));
+          earlier.json("result", reserved->result.empty() ? std::string_view("null") : reserved->result);
+          append_proof(earlier.key("proof"), reserved->proof);
+          earlier.end();
+        } else {
+          object.json("earlier", "null");
+        }
+        object.end();
+        return answer;
+      },
+      Keyed::kNo);
 }
 
 void commit(Work& work, Exchange exchange) {

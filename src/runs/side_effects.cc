@@ -85,7 +85,7 @@ Identifiers identifiers_of(const SideEffect& effect) {
   add("client_id", effect.client);
   add("platform", effect.platform);
   add("surface", effect.surface);
-  add("lane", effect.lane);
+  add("execution_lane", effect.lane);
   if (effect.run_number) out.push_back({"run_id", format_run_number(*effect.run_number)});
   return out;
 }
@@ -304,19 +304,27 @@ Result<Reserved> reserve(Unit& unit, const EffectRequest& request) {
   }
   // What is done is done, what is not yet done may be stopped.
   const ActiveSwitches switches(unit);
-  Reach work{request.client, request.platform, request.lane, "", request.tool, request.agent};
+  Reach work{request.client, request.platform, request.work_lane, "", request.tool, request.agent};
   if (run) {
     work.workflow = run->workflow;
+    if (work.lane.empty()) work.lane = run->lane;
     if (work.agent.empty()) work.agent = run->agent;
   }
-  if (const Switch* stop = switches.stops(work)) {
+  const Switch* stop = switches.stops(work);
+  if (stop == nullptr && !request.lane.empty()) {
+    // A switch may name the lane that carries the work out instead.
+    work.lane = request.lane;
+    stop = switches.stops(work);
+  }
+  if (stop != nullptr) {
     Audit audit;
     audit.action = request.action;
     audit.target_type = "side_effect";
     if (request.target.size() <= ledger::kIdentifierValueBytesMax) audit.target_id = request.target;
     audit.result = "blocked";
     audit.reason = stop->id;
-    audit.identifiers = {{"client_id", request.client}, {"platform", request.platform}, {"lane", request.lane}};
+    audit.identifiers = {
+        {"client_id", request.client}, {"platform", request.platform}, {"execution_lane", request.lane}};
     audit.payload_hash = request.payload_hash;
     audit.policy_snapshot_id = request.policy_snapshot_id;
     unit.audit(std::move(audit));

@@ -41,7 +41,9 @@ std::optional<EffectState> effect_state_named(std::string_view name);
 using Proof = std::map<std::string, std::string>;
 
 struct EffectRequest {
-  std::string client, platform, surface, lane;
+  std::string client, platform, surface;
+  std::string lane;                          // that carries it out: api, browser; proof rules ask for it
+  std::string work_lane;                     // of the work, as switches name it; of the run when empty
   std::string action, target, payload_hash;  // required: action and payload_hash
   std::string payload_summary;               // for people
   std::string occurrence;

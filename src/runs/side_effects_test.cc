@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "ledger/attachments.h"
+#include "runs/observed.h"
 #include "runs/policies.h"
 #include "runs/switches.h"
 #include "runs/testing.h"
@@ -58,6 +59,23 @@ TEST_P(SideEffectsTest, ACommittedEffectIsNeverPerformedAgain) {
   EXPECT_EQ(again.result, R"({"id":1})");
   EXPECT_EQ(again.proof.at("url"), "https://x/1");
   EXPECT_EQ(journal.audits.back().action, "publish");
+}
+
+TEST_P(SideEffectsTest, ASwitchOnTheLaneOfItsWorkStopsIt) {
+  run([](Unit& unit) {
+    return start_observed(unit, {.run_id = "theirs", .workflow = "publish", .lane = "publishing", .executor = "x"});
+  });
+  run([](Unit& unit) { return throw_switch(unit, {.reach = {.lane = "publishing"}, .reason = "stop"}); });
+  EffectRequest request = post({}, "t1");
+  request.run = RunId{"theirs"};
+  request.lane = "browser";
+  EXPECT_EQ(ask(request).answer, EffectAnswer::kBlocked) << "the run is of that lane";
+  request.run = RunId{};
+  EXPECT_EQ(ask(request).answer, EffectAnswer::kGo);
+  request.token = "t2";
+  request.target = "story";
+  request.work_lane = "publishing";
+  EXPECT_EQ(ask(request).answer, EffectAnswer::kBlocked);
 }
 
 TEST_P(SideEffectsTest, AReservationWhoseWorkerDiedMustBeVerified) {
