@@ -6,6 +6,7 @@
 #include <string>
 
 #include "server/operator_commands.h"
+#include "server/print_answer.h"
 #include "server/show.h"
 
 namespace fettle::server {
@@ -20,27 +21,21 @@ std::string target_of(const std::string& id) { return "/api/v1/approvals/" + htt
 }  // namespace
 
 int list_approvals(const RemoteCommand& how, bool all) {
-  Remote remote(how.remote);
-  Table table({"APPROVAL", "STATE", "TITLE", "CLIENT", "RUN", "ROLE", "ASKED", "EXPIRES", "BY"});
-  auto done =
-      remote.items(all ? "/api/v1/approvals?all=true" : "/api/v1/approvals", kListMax, [&](const json::object& one) {
-        if (how.json) {
-          fmt::print("{}\n", json::serialize(one));
-        } else {
-          table.row({cell(one, "id"), state_cell(one, "state"), cell(one, "title"), cell(one, "client_id"),
-                     cell(one, "run_id"), cell(one, "role"), time_cell(one, "requested_at"),
-                     time_cell(one, "expires_at"), cell(one, "decided_by")});
-        }
-        return true;
-      });
-  if (!done) return complain(done.error());
-  if (how.json) return 0;
-  if (table.empty()) {
-    fmt::print("nothing waits for a decision\n");
-  } else {
-    table.print();
-  }
-  return 0;
+  return print_list(
+      how, all ? "/api/v1/approvals?all=true" : "/api/v1/approvals", kListMax,
+      Table({"APPROVAL", "STATE", "TITLE", "CLIENT", "RUN", "ROLE", "ASKED", "EXPIRES", "BY"}),
+      [](const json::object& one) -> std::vector<Cell> {
+        return {cell(one, "id"),
+                state_cell(one, "state"),
+                cell(one, "title"),
+                cell(one, "client_id"),
+                cell(one, "run_id"),
+                cell(one, "role"),
+                time_cell(one, "requested_at"),
+                time_cell(one, "expires_at"),
+                cell(one, "decided_by")};
+      },
+      "nothing waits for a decision");
 }
 
 int show_approval(const RemoteCommand& how, const std::string& id) {

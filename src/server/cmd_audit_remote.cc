@@ -9,6 +9,7 @@
 #include "ledger/bundle.h"
 #include "ledger/bundle_file.h"
 #include "server/operator_commands.h"
+#include "server/print_answer.h"
 #include "server/show.h"
 
 namespace fettle::server {
@@ -40,33 +41,16 @@ int search_audits(const RemoteCommand& how, const AuditSearch& search) {
   for (const auto& [name, value] : search.filters) add_parameter(target, name, value);
   add_parameter(target, "from", search.from);
   add_parameter(target, "to", search.to);
-  Remote remote(how.remote);
-  Table table({"NUMBER", "AT", "ACTION", "RESULT", "BY", "TARGET", "CLIENT", "PLATFORM", "REASON"});
-  auto done = remote.items(target, search.limit, [&](const json::object& audit) {
-    if (how.json) {
-      fmt::print("{}\n", json::serialize(audit));
-    } else {
-      const json::object& entry = object_in(audit, "entry");
-      table.row({number(audit, "position"),
-                 time_cell(audit, "at"),
-                 cell(entry, "action"),
-                 state_cell(entry, "result"),
-                 cell(entry, "actor_id"),
-                 {.text = target_of(entry)},
-                 cell(entry, "client_id"),
-                 cell(entry, "platform"),
-                 cell(entry, "reason")});
-    }
-    return true;
-  });
-  if (!done) return complain(done.error());
-  if (how.json) return 0;
-  if (table.empty()) {
-    fmt::print("no audit records\n");
-  } else {
-    table.print();
-  }
-  return 0;
+  return print_list(
+      how, target, search.limit,
+      Table({"NUMBER", "AT", "ACTION", "RESULT", "BY", "TARGET", "CLIENT", "PLATFORM", "REASON"}),
+      [](const json::object& audit) -> std::vector<Cell> {
+        const json::object& entry = object_in(audit, "entry");
+        return {number(audit, "position"),   time_cell(audit, "at"),  cell(entry, "action"),
+                state_cell(entry, "result"), cell(entry, "actor_id"), {.text = target_of(entry)},
+                cell(entry, "client_id"),    cell(entry, "platform"), cell(entry, "reason")};
+      },
+      "no audit records");
 }
 
 int show_audit(const RemoteCommand& how, const std::string& id) {
@@ -118,24 +102,12 @@ int show_audit(const RemoteCommand& how, const std::string& id) {
 }
 
 int list_audit_checkpoints(const RemoteCommand& how, std::size_t limit) {
-  Remote remote(how.remote);
-  Table table({"RECORDS", "AT", "ROOT", "KEY"});
-  auto done = remote.items("/api/v1/audit/checkpoints", limit, [&](const json::object& one) {
-    if (how.json) {
-      fmt::print("{}\n", json::serialize(one));
-    } else {
-      table.row({number(one, "size"), time_cell(one, "at"), cell(one, "root"), cell(one, "key")});
-    }
-    return true;
-  });
-  if (!done) return complain(done.error());
-  if (how.json) return 0;
-  if (table.empty()) {
-    fmt::print("no checkpoints yet\n");
-  } else {
-    table.print();
-  }
-  return 0;
+  return print_list(
+      how, "/api/v1/audit/checkpoints", limit, Table({"RECORDS", "AT", "ROOT", "KEY"}),
+      [](const json::object& one) -> std::vector<Cell> {
+        return {number(one, "size"), time_cell(one, "at"), cell(one, "root"), cell(one, "key")};
+      },
+      "no checkpoints yet");
 }
 
 int export_audits(const RemoteCommand& how, const AuditExport& what) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "server/operator_commands.h"
+#include "server/print_answer.h"
 #include "server/show.h"
 
 namespace fettle::server {
@@ -15,6 +16,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kListMax = 1'000;
+constexpr std::size_t kInFlightMax = 100'000;  // who stops something wants to see all of it
 
 // "client acme, platform tiktok"
 std::string reach_of(const json::object& one) {
@@ -31,61 +33,28 @@ std::string reach_of(const json::object& one) {
   return reach.empty() ? "the whole workspace" : reach;
 }
 
-int print_in_flight(Remote& remote, const RemoteCommand& how, const std::string& id) {
-  Table table({"RUN", "WORKFLOW", "CLIENT", "WORKER", "SINCE", "LAST PROGRESS"});
-  auto answer = remote.get("/api/v1/switches/" + http::percent_encode(id) + "/in-flight");
-  if (!answer) return complain(answer.error());
-  const auto* list = answer->as_object().if_contains("items");
-  if (list == nullptr || !list->is_array()) return complain(Error(ErrorCode::kUnavailable, "the answer has no items"));
-  for (const json::value& item : list->get_array()) {
-    if (!item.is_object()) continue;
-    const json::object& run = item.get_object();
-    if (how.json) {
-      fmt::print("{}\n", json::serialize(run));
-    } else {
-      table.row({cell(run, "run_id"), cell(run, "workflow"), cell(run, "client_id"), cell(run, "runner_id"),
-                 time_cell(run, "leased_at"), time_cell(run, "last_progress_at")});
-    }
-  }
-  if (how.json) return 0;
-  if (table.empty()) {
-    fmt::print("nothing is in flight in its reach\n");
-  } else {
-    fmt::print("still in flight in its reach:\n");
-    table.print();
-  }
-  return 0;
-}
-
 }  // namespace
 
 int list_switches(const RemoteCommand& how, bool all) {
-  Remote remote(how.remote);
-  Table table({"SWITCH", "MODE", "REACH", "SINCE", "BY", "REVOKED", "REASON", "RESUMED"});
-  auto done =
-      remote.items(all ? "/api/v1/switches?all=true" : "/api/v1/switches", kListMax, [&](const json::object& one) {
-        if (how.json) {
-          fmt::print("{}\n", json::serialize(one));
-        } else {
-          table.row({cell(one, "id"),
-                     state_cell(one, "mode"),
-                     {.text = reach_of(one)},
-                     time_cell(one, "thrown_at"),
-                     cell(one, "thrown_by"),
-                     number(one, "revoked"),
-                     cell(one, "reason"),
-                     time_cell(one, "resumed_at")});
-        }
-        return true;
-      });
-  if (!done) return complain(done.error());
-  if (how.json) return 0;
-  if (table.empty()) {
-    fmt::print("no switch is on\n");
-  } else {
-    table.print();
-  }
-  return 0;
+  return print_list(
+      how, all ? "/api/v1/switches?all=true" : "/api/v1/switches", kListMax,
+      Table({"SWITCH", "MODE", "REACH", "SINCE", "BY", "REVOKED", "REASON", "RESUMED"}),
+      [](const json::object& one) -> std::vector<Cell> {
+        return {cell(one, "id"),        state_cell(one, "mode"), {.text = reach_of(one)}, time_cell(one, "thrown_at"),
+                cell(one, "thrown_by"), number(one, "revoked"),  cell(one, "reason"),     time_cell(one, "resumed_at")};
+      },
+      "no switch is on");
+}
+
+int list_in_flight(const RemoteCommand& how, const std::string& id) {
+  return print_list(
+      how, "/api/v1/switches/" + http::percent_encode(id) + "/in-flight", kInFlightMax,
+      Table({"RUN", "WORKFLOW", "CLIENT", "WORKER", "SINCE", "LAST PROGRESS"}),
+      [](const json::object& run) -> std::vector<Cell> {
+        return {cell(run, "run_id"),    cell(run, "workflow"),       cell(run, "client_id"),
+                cell(run, "runner_id"), time_cell(run, "leased_at"), time_cell(run, "last_progress_at")};
+      },
+      "nothing is in flight in its reach", "still in flight in its reach:");
 }
 
 int throw_switch(const RemoteCommand& how, const SwitchCommand& command) {
@@ -114,7 +83,7 @@ int throw_switch(const RemoteCommand& how, const SwitchCommand& command) {
   const bool takes = made.contains("revoking") && made.at("revoking").is_bool() && made.at("revoking").as_bool();
   fmt::print("{}  {} of {}: nothing starts any more; {} {} in flight\n", text_of(made, "id"), text_of(made, "mode"),
              reach_of(made), takes ? "taking away what is" : "not touching what is", text_of(made, "in_flight"));
-  return print_in_flight(remote, how, text_of(made, "id"));
+  return list_in_flight(how, text_of(made, "id"));
 }
 
 int resume_switch(const RemoteCommand& how, const std::string& id, const std::string& reason) {
@@ -128,11 +97,6 @@ int resume_switch(const RemoteCommand& how, const std::string& id, const std::st
     fmt::print("{}  resumed: {}\n", text_of(answer->as_object(), "id"), reach_of(answer->as_object()));
   }
   return 0;
-}
-
-int list_in_flight(const RemoteCommand& how, const std::string& id) {
-  Remote remote(how.remote);
-  return print_in_flight(remote, how, id);
 }
 
 }  // namespace fettle::server

@@ -14,6 +14,7 @@
 
 #include "core/clock.h"
 #include "server/operator_commands.h"
+#include "server/print_answer.h"
 #include "server/show.h"
 
 namespace fettle::server {
@@ -40,27 +41,6 @@ std::string error_text(const json::object& error) {
 
 Cell retries_cell(const json::object& run) {
   return {.text = fmt::format("{}/{}", text_of(run, "retry_count"), text_of(run, "max_retries")), .is_right = true};
-}
-
-int print_list(const RemoteCommand& how, const std::string& target, std::size_t limit, Table& table,
-               const std::function<std::vector<Cell>(const json::object&)>& row, std::string_view none) {
-  Remote remote(how.remote);
-  auto done = remote.items(target, limit, [&](const json::object& item) {
-    if (how.json) {
-      fmt::print("{}\n", json::serialize(item));
-    } else {
-      table.row(row(item));
-    }
-    return true;
-  });
-  if (!done) return complain(done.error());
-  if (how.json) return 0;
-  if (table.empty()) {
-    fmt::print("{}\n", none);
-  } else {
-    table.print();
-  }
-  return 0;
 }
 
 Result<std::string> payload_of(const std::string& given) {
@@ -141,9 +121,9 @@ std::string runs_target(std::string path, const RunSelection& which) {
 }
 
 int list_runs(const RemoteCommand& how, const RunSelection& which) {
-  Table table({"RUN", "STATE", "WORKFLOW", "CLIENT", "PLATFORM", "RETRIES", "CREATED", "USD", "LAST ERROR"});
   return print_list(
-      how, runs_target("/api/v1/runs", which), which.limit, table,
+      how, runs_target("/api/v1/runs", which), which.limit,
+      Table({"RUN", "STATE", "WORKFLOW", "CLIENT", "PLATFORM", "RETRIES", "CREATED", "USD", "LAST ERROR"}),
       [](const json::object& run) -> std::vector<Cell> {
         return {cell(run, "run_id"),
                 state_cell(run, "state"),
@@ -161,9 +141,9 @@ int list_runs(const RemoteCommand& how, const RunSelection& which) {
 int list_dead(const RemoteCommand& how, const RunSelection& which) {
   RunSelection dead = which;
   dead.states = {"dead"};
-  Table table({"RUN", "WORKFLOW", "CLIENT", "REASON", "RETRIES", "DIED", "TOKENS", "USD", "ERROR"});
   return print_list(
-      how, runs_target("/api/v1/runs/failed", dead), which.limit, table,
+      how, runs_target("/api/v1/runs/failed", dead), which.limit,
+      Table({"RUN", "WORKFLOW", "CLIENT", "REASON", "RETRIES", "DIED", "TOKENS", "USD", "ERROR"}),
       [](const json::object& run) -> std::vector<Cell> {
         return {cell(run, "run_id"),
                 cell(run, "workflow"),

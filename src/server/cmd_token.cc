@@ -7,6 +7,7 @@
 #include <string>
 
 #include "server/operator_commands.h"
+#include "server/print_answer.h"
 #include "server/show.h"
 
 namespace fettle::server {
@@ -82,14 +83,8 @@ int create_token(const RemoteCommand& how, const TokenCommand& command) {
 
 int revoke_token(const RemoteCommand& how, const std::string& id) {
   Remote remote(how.remote);
-  auto answer = remote.send("DELETE", "/api/v1/tokens/" + http::percent_encode(id), {});
-  if (!answer) return complain(answer.error());
-  if (how.json) {
-    fmt::print("{}\n", json::serialize(*answer));
-  } else {
-    fmt::print("{} is revoked\n", printable(id));
-  }
-  return 0;
+  return print_answer(how, remote.send("DELETE", "/api/v1/tokens/" + http::percent_encode(id), {}),
+                      fmt::format("{} is revoked", printable(id)));
 }
 
 }  // namespace fettle::server

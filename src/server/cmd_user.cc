@@ -8,6 +8,7 @@
 #include <string>
 
 #include "server/operator_commands.h"
+#include "server/print_answer.h"
 #include "server/show.h"
 
 namespace fettle::server {
@@ -90,16 +91,6 @@ int print_link(const RemoteCommand& how, const json::value& answer, std::string_
   return 0;
 }
 
-int done(const RemoteCommand& how, const Result<json::value>& answer, std::string_view said) {
-  if (!answer) return complain(answer.error());
-  if (how.json) {
-    fmt::print("{}\n", json::serialize(*answer));
-  } else {
-    fmt::print("{}\n", said);
-  }
-  return 0;
-}
-
 }  // namespace
 
 int list_users(const RemoteCommand& how) {
@@ -148,24 +139,24 @@ int change_user(const RemoteCommand& how, const MemberCommand& command) {
   json::object body{
       {"role", member->at("role")}, {"clients", member->at("clients")}, {"payloads", member->at("payloads")}};
   apply(body, command);
-  return done(how, remote.send("PATCH", path_of(*member), json::serialize(body)),
-              fmt::format("{} is {} now, clients: {}, payloads: {}", text_of(*member, "email"), text_of(body, "role"),
-                          clients_of(body), payloads_of(body)));
+  return print_answer(how, remote.send("PATCH", path_of(*member), json::serialize(body)),
+                      fmt::format("{} is {} now, clients: {}, payloads: {}", text_of(*member, "email"),
+                                  text_of(body, "role"), clients_of(body), payloads_of(body)));
 }
 
 int remove_user(const RemoteCommand& how, const std::string& who) {
   Remote remote(how.remote);
   auto member = find_member(remote, who);
   if (!member) return complain(member.error());
-  return done(how, remote.send("DELETE", path_of(*member), {}),
-              fmt::format("{} is no member any more", text_of(*member, "email")));
+  return print_answer(how, remote.send("DELETE", path_of(*member), {}),
+                      fmt::format("{} is no member any more", text_of(*member, "email")));
 }
 
 int disable_user(const RemoteCommand& how, const std::string& who, bool disabled) {
   Remote remote(how.remote);
   auto member = find_member(remote, who);
   if (!member) return complain(member.error());
-  return done(
+  return print_answer(
       how, remote.send("POST", path_of(*member) + "/disabled", json::serialize(json::object{{"disabled", disabled}})),
       fmt::format("the account of {} is {}", text_of(*member, "email"), disabled ? "closed" : "open"));
 }
